@@ -1,0 +1,9 @@
+//! Daypass: just-in-time access to databases, statement by statement.
+//!
+//! The modules stand in the order in which they may import each other: one may use any that stands
+//! before it, never one after. `tests/tidy.rs` holds them to it. ARCHITECTURE.md is the map in prose.
+
+pub mod secret;
+pub mod time;
+
+pub mod sql;

@@ -1,0 +1,3 @@
+//! The `daypass` binary.
+
+fn main() {}

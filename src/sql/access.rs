@@ -1,0 +1,170 @@
+//! One thing that a statement needs, in the words of SQL `GRANT`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::name::{QualifiedName, Quoted};
+
+/// An operation that can be granted (PostgreSQL 18, "Privileges").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operation {
+    /// Read rows, or a sequence's value.
+    Select,
+    /// Add rows.
+    Insert,
+    /// Change rows; also row locks, and `setval` on a sequence.
+    Update,
+    /// Remove rows.
+    Delete,
+    /// Empty a relation.
+    Truncate,
+    /// Refer to a relation by a foreign key.
+    References,
+    /// Put a trigger on a relation.
+    Trigger,
+    /// VACUUM, ANALYZE, REINDEX, CLUSTER, REFRESH, LOCK (PostgreSQL 17).
+    Maintain,
+    /// Advance a sequence; look inside a schema.
+    Usage,
+    /// Call a function.
+    Execute,
+    /// Make objects in a schema.
+    Create,
+}
+
+impl Operation {
+    /// Every operation, in the order in which they are shown.
+    pub const ALL: [Self; 11] = [
+        Self::Select,
+        Self::Insert,
+        Self::Update,
+        Self::Delete,
+        Self::Truncate,
+        Self::References,
+        Self::Trigger,
+        Self::Maintain,
+        Self::Usage,
+        Self::Execute,
+        Self::Create,
+    ];
+
+    /// The key word, as `GRANT` writes it.
+    pub const fn keyword(self) -> &'static str {
+        match self {
+            Self::Select => "SELECT",
+            Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Truncate => "TRUNCATE",
+            Self::References => "REFERENCES",
+            Self::Trigger => "TRIGGER",
+            Self::Maintain => "MAINTAIN",
+            Self::Usage => "USAGE",
+            Self::Execute => "EXECUTE",
+            Self::Create => "CREATE",
+        }
+    }
+
+    /// Whether the operation can be granted on single columns.
+    pub const fn takes_columns(self) -> bool {
+        matches!(self, Self::Select | Self::Insert | Self::Update | Self::References)
+    }
+}
+
+/// What an access or a privilege is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Object {
+    /// The configured database as a whole.
+    Database,
+    /// A schema and everything in it, later objects too.
+    Schema(Box<str>),
+    /// A table, view, materialized view or foreign table.
+    Relation(QualifiedName),
+    /// A sequence.
+    Sequence(QualifiedName),
+    /// One overload of a function; arguments as `pg_get_function_identity_arguments` types, comma-separated.
+    Function {
+        /// Schema and name.
+        name: QualifiedName,
+        /// Argument types, `integer, text`.
+        arguments: Box<str>,
+    },
+}
+
+impl Object {
+    /// The schema that holds the object, or that it is.
+    pub fn schema(&self) -> Option<&str> {
+        match self {
+            Self::Database => None,
+            Self::Schema(schema) => Some(schema),
+            Self::Relation(name) | Self::Sequence(name) | Self::Function { name, .. } => {
+                Some(&name.schema)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database => f.write_str("DATABASE"),
+            Self::Schema(schema) => write!(f, "SCHEMA {}", Quoted(schema)),
+            Self::Relation(name) => name.fmt(f),
+            Self::Sequence(name) => write!(f, "SEQUENCE {name}"),
+            Self::Function { name, arguments } => write!(f, "FUNCTION {name}({arguments})"),
+        }
+    }
+}
+
+/// Which columns of a relation an access needs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Columns {
+    /// The operation on the relation as a whole (DELETE, TRUNCATE, sequences, functions …).
+    Whole,
+    /// At least one column, whichever: `SELECT count(*) FROM t`.
+    Any,
+    /// Each of these.
+    Named(BTreeSet<Box<str>>),
+}
+
+/// One thing that a statement needs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Harmless knowledge (catalogs, `SELECT 1`, `version()`): any live grant.
+    Metadata,
+    /// An operation on an object.
+    Privilege {
+        /// What is done.
+        operation: Operation,
+        /// To what.
+        object: Object,
+        /// To which columns.
+        columns: Columns,
+    },
+    /// Something that only the level ADMIN on this object (or above it) covers: DDL, roles, settings.
+    Admin(Object),
+}
+
+impl fmt::Display for Access {
+    /// The smallest privilege that would cover the access, in the grammar of `--privilege`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Metadata => f.write_str("any privilege"),
+            Self::Admin(object) => write!(f, "ADMIN ON {object}"),
+            Self::Privilege { operation, object, columns } => {
+                f.write_str(operation.keyword())?;
+                if let Columns::Named(names) = columns {
+                    f.write_str(" (")?;
+                    for (n, name) in names.iter().enumerate() {
+                        if n > 0 {
+                            f.write_str(", ")?;
+                        }
+                        write!(f, "{}", Quoted(name))?;
+                    }
+                    f.write_str(")")?;
+                }
+                write!(f, " ON {object}")
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! PostgreSQL grammar and catalog to accesses.
