@@ -6,4 +6,12 @@
 pub mod secret;
 pub mod time;
 
+pub mod identity;
 pub mod sql;
+pub mod wire;
+
+pub mod grant;
+
+pub mod audit;
+
+pub mod session;

@@ -1,0 +1,3 @@
+//! The audit stream: what it carries, how it is chained, and where it goes.
+
+pub mod record;

@@ -1,0 +1,3 @@
+//! One client connection and what it holds upstream.
+
+pub mod registry;

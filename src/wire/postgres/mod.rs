@@ -1,0 +1,5 @@
+//! PostgreSQL's frontend/backend protocol 3 (PostgreSQL 18 manual, chapter 54), without I/O.
+
+pub mod frame;
+pub mod message;
+pub mod reply;
