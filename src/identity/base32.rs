@@ -27,7 +27,7 @@ pub fn is_alphabet(text: &str) -> bool {
 }
 
 fn digit(value: u32) -> char {
-    ALPHABET.iter().nth((value & 31) as usize).map_or('0', |&byte| char::from(byte))
+    ALPHABET.get((value & 31) as usize).map_or('0', |&byte| char::from(byte))
 }
 
 #[cfg(test)]

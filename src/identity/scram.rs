@@ -85,7 +85,7 @@ pub fn keys(password: &[u8], salt: &[u8], iterations: u32) -> Keys {
     let salted = salted_password(password, salt, iterations);
     let client_key = Zeroizing::new(hmac(&*salted, &[b"Client Key"]));
     Keys {
-        stored: Secret::new(Sha256::digest(&*client_key).to_vec()),
+        stored: Secret::new(Sha256::digest(client_key.as_slice()).to_vec()),
         server: Secret::new(hmac(&*salted, &[b"Server Key"])),
     }
 }
@@ -95,7 +95,7 @@ pub fn keys(password: &[u8], salt: &[u8], iterations: u32) -> Keys {
 pub fn proves(stored_key: &Secret, proof: &[u8; KEY_BYTES], conversation: &[u8]) -> subtle::Choice {
     let mut client_key = Zeroizing::new(hmac(stored_key.expose(), &[conversation]));
     xor(&mut client_key, proof);
-    Sha256::digest(&*client_key).as_slice().ct_eq(stored_key.expose())
+    Sha256::digest(client_key.as_slice()).as_slice().ct_eq(stored_key.expose())
 }
 
 /// What the server answers to a good proof.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{PrincipalName, TokenId, base32, scram};
@@ -144,7 +144,7 @@ impl TokenVerifier {
             scram_stored_key: keys.stored,
             scram_server_key: keys.server,
             caching_sha2: caching_sha2(token),
-            native: Secret::new(Sha1::digest(&*native).to_vec()),
+            native: Secret::new(Sha1::digest(native.as_slice()).to_vec()),
         }
     }
 
@@ -171,6 +171,39 @@ pub struct Candidates<'a> {
     /// Those that do not: expired, revoked, or live beyond the first [`LIVE_MAX`]. Only to tell their
     /// holder so.
     pub ended: Vec<&'a TokenVerifier>,
+}
+
+/// What a proof turned out to be.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict<'a> {
+    /// Of a token that logs in.
+    Live(&'a TokenVerifier),
+    /// Of one of [`Candidates::ended`].
+    Ended(&'a TokenVerifier),
+    /// Of none.
+    Unknown,
+}
+
+impl<'a> Candidates<'a> {
+    /// Tries a proof against each candidate. `proves` is asked as many times whatever there is, with
+    /// `None` where there is none, and has to do the same work then: so neither whether a principal has
+    /// tokens nor how many shows in the time that a refusal takes.
+    pub fn judge(&self, proves: impl Fn(Option<&TokenVerifier>) -> Choice) -> Verdict<'a> {
+        let matching = |all: &[&'a TokenVerifier], tries: usize| {
+            let mut found = None;
+            for n in 0..tries {
+                let verifier = all.get(n).copied();
+                if bool::from(proves(verifier)) && verifier.is_some() {
+                    found = verifier;
+                }
+            }
+            found
+        };
+        if let Some(live) = matching(&self.live, LIVE_MAX) {
+            return Verdict::Live(live);
+        }
+        matching(&self.ended, ENDED_MAX).map_or(Verdict::Unknown, Verdict::Ended)
+    }
 }
 
 /// Live tokens of one principal that are tried at a login.
@@ -206,7 +239,7 @@ impl TokenSnapshot {
 /// SHA-256 of SHA-256 (MySQL source, `sql/auth/sha2_password.cc`, "fast authentication").
 fn caching_sha2(token: &Token) -> Secret {
     let once = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(token.expose())));
-    Secret::new(Sha256::digest(&*once).to_vec())
+    Secret::new(Sha256::digest(once.as_slice()).to_vec())
 }
 
 #[cfg(test)]
@@ -304,6 +337,31 @@ mod tests {
         assert!(later.live.is_empty());
         let bob = snapshot.candidates(&PrincipalName::new("bob").unwrap(), NOW);
         assert!(bob.live.is_empty() && bob.ended.is_empty());
+    }
+
+    #[test]
+    fn a_proof_is_tried_as_often_whoever_it_is_of() {
+        let hour = Duration::from_hours(1);
+        let snapshot = snapshot(vec![verifier(1, hour), verifier(2, hour), verifier(3, hour / 2)]);
+        let found = snapshot.candidates(&PrincipalName::new("alice").unwrap(), NOW + hour / 2);
+        let judge = |found: &Candidates<'_>, id: &str| {
+            let tries = std::cell::Cell::new(0);
+            let verdict = found.judge(|verifier| {
+                tries.set(tries.get() + 1);
+                u8::from(verifier.is_none_or(|verifier| &*verifier.id.0 == id)).into()
+            });
+            let verdict = match verdict {
+                Verdict::Live(verifier) => format!("live {}", verifier.id),
+                Verdict::Ended(verifier) => format!("ended {}", verifier.id),
+                Verdict::Unknown => "unknown".to_owned(),
+            };
+            (verdict, tries.get())
+        };
+        assert_eq!(judge(&found, "t_2"), ("live t_2".to_owned(), LIVE_MAX));
+        assert_eq!(judge(&found, "t_3"), ("ended t_3".to_owned(), LIVE_MAX + ENDED_MAX));
+        assert_eq!(judge(&found, "t_4"), ("unknown".to_owned(), LIVE_MAX + ENDED_MAX));
+        let nobody = Candidates::default();
+        assert_eq!(judge(&nobody, "t_2"), ("unknown".to_owned(), LIVE_MAX + ENDED_MAX));
     }
 
     #[test]
