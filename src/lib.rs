@@ -14,4 +14,6 @@ pub mod grant;
 
 pub mod audit;
 
+pub mod tls;
+
 pub mod session;
