@@ -219,4 +219,6 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), TlsError> {
 }
 
 #[cfg(test)]
+mod interop;
+#[cfg(test)]
 mod tests;

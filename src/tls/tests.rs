@@ -6,14 +6,14 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 
-struct Files {
+pub(super) struct Files {
     folder: tempfile::TempDir,
-    certificate: PathBuf,
-    key: PathBuf,
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
 }
 
 /// Certificate and key of a new pair, on disk, and the certificate as a client trusts it.
-fn files() -> (Files, CertificateDer<'static>) {
+pub(super) fn files() -> (Files, CertificateDer<'static>) {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
     let files = Files { folder, certificate, key };
@@ -34,7 +34,7 @@ fn write_pair(
     certificate.der().clone()
 }
 
-fn client(trusted: &CertificateDer<'static>, alpn: &[&[u8]]) -> TlsConnector {
+pub(super) fn connector(trusted: &CertificateDer<'static>, alpn: &[&[u8]]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -81,7 +81,7 @@ async fn a_handshake_tells_the_binding_of_the_certificate() {
     assert_eq!(warnings, []);
     let binding = Some(Sha256::digest(&trusted).to_vec());
     for (opening, direct) in [(Opening::Direct, true), (Opening::Asked, false)] {
-        let info = handshake(&tls, &client(&trusted, &[b"postgresql"]), opening).await.unwrap();
+        let info = handshake(&tls, &connector(&trusted, &[b"postgresql"]), opening).await.unwrap();
         assert_eq!(info, TlsInfo { direct, channel_binding: binding.clone() });
     }
 }
@@ -90,8 +90,8 @@ async fn a_handshake_tells_the_binding_of_the_certificate() {
 async fn alpn_is_due_where_tls_comes_first_and_never_another_protocol() {
     let (files, trusted) = files();
     let (tls, _) = ServerTls::load(&files.certificate, &files.key).unwrap();
-    let web = client(&trusted, &[b"http/1.1"]);
-    let silent = client(&trusted, &[]);
+    let web = connector(&trusted, &[b"http/1.1"]);
+    let silent = connector(&trusted, &[]);
     assert!(handshake(&tls, &web, Opening::Direct).await.is_err());
     assert!(handshake(&tls, &web, Opening::Asked).await.is_err());
     assert!(handshake(&tls, &silent, Opening::Direct).await.is_err());
@@ -103,7 +103,7 @@ async fn a_certificate_of_ed25519_has_no_binding() {
     let (files, _) = files();
     let trusted = write_pair(&files, &rcgen::PKCS_ED25519);
     let (tls, _) = ServerTls::load(&files.certificate, &files.key).unwrap();
-    let info = handshake(&tls, &client(&trusted, &[]), Opening::Asked).await.unwrap();
+    let info = handshake(&tls, &connector(&trusted, &[]), Opening::Asked).await.unwrap();
     assert_eq!(info.channel_binding, None);
 }
 
@@ -115,13 +115,13 @@ async fn a_reload_takes_the_new_certificate_or_keeps_the_old() {
     fs::write(&files.key, "no key").unwrap();
     assert!(tls.reload().is_err());
     // One client, so that the later handshakes could resume the session of the first.
-    let old_client = client(&old, &[b"postgresql"]);
+    let old_client = connector(&old, &[b"postgresql"]);
     assert!(handshake(&tls, &old_client, Opening::Direct).await.is_ok());
 
     let new = write_pair(&files, &rcgen::PKCS_ECDSA_P384_SHA384);
     tls.reload().unwrap();
     assert!(handshake(&tls, &old_client, Opening::Direct).await.is_err());
-    let info = handshake(&tls, &client(&new, &[b"postgresql"]), Opening::Direct).await.unwrap();
+    let info = handshake(&tls, &connector(&new, &[b"postgresql"]), Opening::Direct).await.unwrap();
     assert_ne!(info.channel_binding, before.channel_binding);
 }
 

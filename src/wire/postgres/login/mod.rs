@@ -1,7 +1,7 @@
 //! Logging a client in (manual 54.2.1 "Start-up", 54.3 "SASL Authentication"): bytes in, bytes and
 //! steps out. The shell owns the socket, the TLS handshake, the deadline and the random bytes.
 //!
-//! One type a state: [`opening`] until the start-up message, [`sasl`] until the proof. On success the
+//! One type a state: `opening` until the start-up message, `sasl` until the proof. On success the
 //! last message written is AuthenticationSASLFinal: what can still go wrong then (an unknown database, a
 //! server that does not answer) is told by the session before it sends AuthenticationOk.
 
@@ -16,6 +16,7 @@ use super::reply::Report;
 use super::scram;
 use crate::identity::token::TokenSnapshot;
 use crate::identity::{PrincipalName, TokenId};
+use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::wire::Limits;
 
@@ -68,7 +69,7 @@ pub enum Step {
     /// Do a TLS handshake, then call [`Login::tls_established`].
     StartTls,
     /// Pass the cancel on (process id and key) and close, without a word to the client.
-    Cancel(Box<[u8]>),
+    Cancel(Secret),
     /// The client is who it says.
     LoggedIn(Box<LoggedIn>),
     /// Record it and close.
