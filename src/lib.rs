@@ -14,4 +14,7 @@ pub mod grant;
 
 pub mod audit;
 
+pub mod net;
+pub mod upstream;
+
 pub mod session;
