@@ -25,6 +25,8 @@ enum Found<'t> {
     Reads(Target<'t>, &'t str),
     /// A column of something else.
     Free,
+    /// More than one column of that name.
+    Twice,
     /// No such column, but the item has columns that are not known.
     Perhaps,
     /// No such column.
@@ -68,19 +70,20 @@ impl<'t> ItemColumns<'t> {
                 false
             }
             Self::Derived { names, open } => {
-                if names.contains(&name) {
-                    return Found::Free;
+                match names.iter().filter(|known| **known == name).count() {
+                    0 => *open,
+                    1 => return Found::Free,
+                    _ => return Found::Twice,
                 }
-                *open
             }
             Self::Join { columns, open } => {
-                if let Some(column) = columns.iter().find(|column| column.name == name) {
-                    return match column.reads {
-                        Some((target, column)) => Found::Reads(target, column),
-                        None => Found::Free,
-                    };
+                let mut matching = columns.iter().filter(|column| column.name == name);
+                match (matching.next().map(|column| column.reads), matching.next()) {
+                    (Some(_), Some(_)) => return Found::Twice,
+                    (Some(Some((target, column))), None) => return Found::Reads(target, column),
+                    (Some(None), None) => return Found::Free,
+                    (None, _) => *open,
                 }
-                *open
             }
         };
         if open { Found::Perhaps } else { Found::No }
@@ -177,6 +180,7 @@ impl<'t> Walk<'t> {
                             reads = Some((target, column));
                         }
                         Found::Free => matches += 1,
+                        Found::Twice => matches += 2,
                         Found::Perhaps => perhaps = Some(false),
                         Found::No => {}
                     }
@@ -261,6 +265,9 @@ impl<'t> Walk<'t> {
                 Ok(())
             }
             Found::Free => Ok(()),
+            Found::Twice => {
+                undefined("42702", format!("column reference \"{column}\" is ambiguous"))
+            }
             Found::Perhaps => self.unknown_field(column),
             Found::No => {
                 if self.call_exists(column) {

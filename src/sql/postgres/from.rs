@@ -207,7 +207,9 @@ impl<'t> Walk<'t> {
         match words(sample.method()).as_slice() {
             ["bernoulli" | "system"] | ["pg_catalog", "bernoulli" | "system"] => {}
             _ => {
-                return unsupported("Only the sampling methods BERNOULLI and SYSTEM are supported.");
+                return unsupported(
+                    "Only the sampling methods BERNOULLI and SYSTEM are supported.",
+                );
             }
         }
         self.parts(sample.args())?;
