@@ -1,6 +1,6 @@
 //! Arguments that several verbs share, checked before anything is sent.
 
-use crate::control::duration;
+use crate::control::words;
 
 /// An identifier goes into a path of the API as it is, so it may hold nothing that a path gives a meaning.
 pub fn id(text: &str) -> Result<String, String> {
@@ -14,7 +14,7 @@ pub fn id(text: &str) -> Result<String, String> {
 
 /// A duration is sent as it was written: the proxy reads it with the same function.
 pub fn duration(text: &str) -> Result<String, String> {
-    duration::parse(text).map(|_| text.to_owned())
+    words::parse_duration(text).map(|_| text.to_owned())
 }
 
 #[cfg(test)]

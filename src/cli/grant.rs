@@ -4,9 +4,10 @@ use clap::Subcommand;
 
 use super::client::Client;
 use super::output::say;
-use super::rows::{moment, privileges};
+use super::rows::privileges;
 use super::{Exit, Failure, OutputOption, arguments};
 use crate::control::model::{CreateGrant, GrantInfo, List, RevokeGrant};
+use crate::control::words::moment;
 
 /// Arguments of `grant`.
 #[derive(clap::Args)]

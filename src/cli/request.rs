@@ -7,9 +7,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::Client;
 use super::output::{Output, say};
-use super::rows::moment;
 use super::{Exit, Failure, OutputOption, arguments, grant};
 use crate::control::model::{CreateRequest, GrantInfo, List, RequestInfo, RequestState};
+use crate::control::words::moment;
 
 /// How often a waiting client looks.
 const POLL: Duration = Duration::from_millis(500);

@@ -4,9 +4,9 @@ use clap::Subcommand;
 
 use super::client::Client;
 use super::output::say;
-use super::rows::moment;
 use super::{Exit, Failure, OutputOption, arguments};
 use crate::control::model::{IssueToken, IssuedToken, List, TokenInfo};
+use crate::control::words::moment;
 
 /// Arguments of `token`.
 #[derive(clap::Args)]
