@@ -14,6 +14,8 @@ pub mod grant;
 
 pub mod audit;
 
+pub mod tls;
+
 pub mod session;
 
 pub mod control;

@@ -16,6 +16,7 @@ use super::reply::Report;
 use super::scram;
 use crate::identity::token::TokenSnapshot;
 use crate::identity::{PrincipalName, TokenId};
+use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::wire::Limits;
 
@@ -68,7 +69,7 @@ pub enum Step {
     /// Do a TLS handshake, then call [`Login::tls_established`].
     StartTls,
     /// Pass the cancel on (process id and key) and close, without a word to the client.
-    Cancel(Box<[u8]>),
+    Cancel(Secret),
     /// The client is who it says.
     LoggedIn(Box<LoggedIn>),
     /// Record it and close.

@@ -5,6 +5,7 @@ pub mod parameters;
 
 use super::frame::frame;
 use super::reply::Report;
+use crate::secret::Secret;
 
 /// A packet that a client may begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub enum Packet {
     /// GSSENCRequest: may we speak GSSAPI encryption?
     Gss,
     /// CancelRequest: process id and secret key, as they were given out in BackendKeyData.
-    Cancel(Box<[u8]>),
+    Cancel(Secret),
     /// StartupMessage.
     Startup(Startup),
 }
@@ -127,7 +128,7 @@ pub fn read(buffer: &[u8], bytes_max: usize) -> Result<Option<(Packet, usize)>, 
             // Process id, then the key: 4 bytes up to protocol 3.0, up to 256 from 3.2 on.
             let key = body.len().checked_sub(4).filter(|n| CANCEL_KEY_BYTES.contains(n));
             key.ok_or(Malformed::RequestLength("CancelRequest"))?;
-            Packet::Cancel(body.into())
+            Packet::Cancel(Secret::new(body))
         }
         version => Packet::Startup(startup(Version(version), body)?),
     };
@@ -205,7 +206,7 @@ pub(crate) mod tests {
         assert_eq!(read(&packet(TLS_REQUEST, b""), 10_000), Ok(Some((Packet::Tls, 8))));
         assert_eq!(read(&packet(GSS_REQUEST, b""), 10_000), Ok(Some((Packet::Gss, 8))));
         let cancel = packet(CANCEL_REQUEST, b"\0\0\0\x07keys");
-        let key = Packet::Cancel(b"\0\0\0\x07keys"[..].into());
+        let key = Packet::Cancel(Secret::new(b"\0\0\0\x07keys"));
         assert_eq!(read(&cancel, 10_000), Ok(Some((key, 16))));
         for wrong in [packet(TLS_REQUEST, b"x"), packet(GSS_REQUEST, b"x")] {
             assert!(matches!(read(&wrong, 10_000), Err(Malformed::RequestLength(_))));
