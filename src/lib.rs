@@ -19,3 +19,7 @@ pub mod tls;
 pub mod upstream;
 
 pub mod session;
+
+pub mod control;
+
+pub mod cli;
