@@ -20,9 +20,9 @@ use crate::sql::statement::NotUnderstood;
 
 impl<'t> Walk<'t> {
     /// Puts a FROM list's items into this level.
-    pub(super) fn from_list(&mut self, list: &'t NodeList) -> Walked {
+    pub(super) fn read_from(&mut self, list: &'t NodeList) -> Walked {
         for node in list {
-            let items = self.hidden(true, |walk| walk.from_item(node))?;
+            let items = self.hidden(true, |walk| walk.read_item(node))?;
             self.level()?.items.extend(items);
         }
         Ok(())
@@ -37,7 +37,7 @@ impl<'t> Walk<'t> {
     }
 
     /// One FROM item, as the items that names see of it.
-    pub(super) fn from_item(&mut self, node: Node<'t>) -> Walked<Vec<Item<'t>>> {
+    pub(super) fn read_item(&mut self, node: Node<'t>) -> Walked<Vec<Item<'t>>> {
         self.nested(|walk| match node {
             Node::RangeVar(var) => walk.table(var).map(|item| vec![item]),
             Node::JoinExpr(join) => walk.join(join),
@@ -203,7 +203,7 @@ impl<'t> Walk<'t> {
     }
 
     fn sample(&mut self, sample: &'t RangeTableSample) -> Walked<Vec<Item<'t>>> {
-        let items = self.from_item(sample.relation())?;
+        let items = self.read_item(sample.relation())?;
         match words(sample.method()).as_slice() {
             ["bernoulli" | "system"] | ["pg_catalog", "bernoulli" | "system"] => {}
             _ => {
@@ -218,11 +218,11 @@ impl<'t> Walk<'t> {
     }
 
     fn join(&mut self, join: &'t JoinExpr) -> Walked<Vec<Item<'t>>> {
-        let mut left = self.from_item(join.larg())?;
+        let mut left = self.read_item(join.larg())?;
         // The left side is what LATERAL on the right may see, beside the items before the join.
         let before = self.level()?.items.len();
         self.level()?.items.extend(left.iter().cloned());
-        let right = self.from_item(join.rarg());
+        let right = self.read_item(join.rarg());
         self.level()?.items.truncate(before);
         let mut right = right?;
 

@@ -41,7 +41,7 @@ pub(super) fn is_reaching(name: &str) -> bool {
 }
 
 /// The words of a qualified name.
-pub(super) fn words<'t>(list: &'t NodeList) -> Vec<&'t str> {
+pub(super) fn words(list: &NodeList) -> Vec<&str> {
     list.iter().filter_map(Node::as_str).collect()
 }
 

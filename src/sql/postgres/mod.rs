@@ -8,6 +8,7 @@
 
 mod columns;
 mod ddl;
+mod definitions;
 mod dml;
 mod expr;
 mod from;

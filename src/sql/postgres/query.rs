@@ -168,7 +168,7 @@ impl<'t> Walk<'t> {
     }
 
     fn plain(&mut self, select: &'t SelectStmt) -> Walked<Output<'t>> {
-        self.from_list(select.from_clause())?;
+        self.read_from(select.from_clause())?;
         let mut output = Output::default();
         for target in select.target_list() {
             self.target(target, &mut output)?;

@@ -241,7 +241,7 @@ impl<'t> Walk<'t> {
     fn create_as(&mut self, create: &'t CreateTableAsStmt) -> Walked<Kind> {
         let body = self.optimizable(create.query())?;
         if let Some(into) = create.into() {
-            self.into_target(into)?;
+            self.new_table(into)?;
         }
         let effect = match body.effect {
             Effect::Execute(name) => Effect::Execute(name),
@@ -260,11 +260,11 @@ impl<'t> Walk<'t> {
         debug_assert!(leftmost.into_clause().is_some());
         self.takes_into = true;
         self.query(Node::SelectStmt(select))?;
-        self.into_target(into)?;
+        self.new_table(into)?;
         Ok(Kind::ddl("SELECT INTO"))
     }
 
-    fn into_target(&mut self, into: &'t IntoClause) -> Walked {
+    fn new_table(&mut self, into: &'t IntoClause) -> Walked {
         match into.rel() {
             Some(var) => self.created(var),
             None => unsupported("A new table has no name."),
