@@ -205,7 +205,10 @@ impl<'t> Walk<'t> {
 
     /// The FROM item of that name, from the innermost level outwards.
     fn find_item(&mut self, schema: Option<&str>, name: &str) -> Walked<Option<Item<'t>>> {
-        let wanted = schema.map(|schema| self.find(Some(schema), name)).transpose()?.flatten();
+        let wanted = match schema {
+            Some(schema) if self.has_schema(schema)? => self.find(Some(schema), name)?,
+            _ => None,
+        };
         let mut cost = 0;
         let mut found = None;
         for level in self.levels.iter().rev().filter(|level| !level.hidden) {

@@ -200,6 +200,13 @@ impl<'t> Walk<'t> {
         }
     }
 
+    /// Whether there is a schema of that name, refusing those that are not for statements.
+    pub(super) fn has_schema(&mut self, name: &str) -> Walked<bool> {
+        self.resolved = true;
+        refuse_schema(name)?;
+        Ok(self.scope.catalog.schemas.contains_key(name))
+    }
+
     /// The schemas that unqualified names are looked up in, in order.
     pub(super) fn path(&mut self) -> impl Iterator<Item = (&'t str, &'t Schema)> + use<'t> {
         self.resolved = true;
@@ -233,7 +240,12 @@ impl<'t> Walk<'t> {
     /// The relation that a statement reads or writes.
     pub(super) fn relation(&mut self, var: &'t RangeVar) -> Walked<Target<'t>> {
         let name = var.relname().unwrap_or_default();
-        let Some(target) = self.find(var.schemaname(), name)? else {
+        let found = match var.schemaname() {
+            // The server names the relation, not the schema, when it opens one to read or change it.
+            Some(schema) if !self.has_schema(schema)? => None,
+            schema => self.find(schema, name)?,
+        };
+        let Some(target) = found else {
             return undefined(
                 "42P01",
                 match var.schemaname() {
