@@ -27,7 +27,7 @@ impl<'t> Walk<'t> {
             qualified: alias.is_none(),
             by_name: true,
             by_column: true,
-            locks: Vec::new(),
+            locks: Rc::default(),
         };
         Ok((target, item))
     }
@@ -107,7 +107,7 @@ impl<'t> Walk<'t> {
                 qualified: false,
                 by_name: true,
                 by_column: false,
-                locks: Vec::new(),
+                locks: Rc::default(),
             };
             self.level()?.items.push(excluded);
             for assignment in conflict.target_list() {
@@ -238,7 +238,7 @@ impl<'t> Walk<'t> {
                     qualified: false,
                     by_name: true,
                     by_column: false,
-                    locks: Vec::new(),
+                    locks: Rc::default(),
                 });
             }
         }

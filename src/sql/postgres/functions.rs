@@ -12,7 +12,7 @@ use pg_raw_parse::{ConstValue, Node, list::NodeList};
 use super::guarded::is_temporary_schema;
 use super::needs::Target;
 use super::settings;
-use super::walk::{Item, Walk, Walked, refuse_schema, refuse_temporary};
+use super::walk::{COPY_COST, Item, Walk, Walked, refuse_schema, refuse_temporary};
 use super::walk::{undefined, unsupported, unsupported_hint};
 use crate::sql::access::{Object, Operation};
 use crate::sql::catalog::RelationKind;
@@ -210,6 +210,9 @@ impl<'t> Walk<'t> {
             _ => return Ok(false),
         };
         match item {
+            Ok(item) if self.pay(item.columns.cost().saturating_mul(COPY_COST)).is_err() => {
+                Ok(false)
+            }
             Ok(item) => Ok(item.columns.is_open()
                 || item.columns.all().iter().any(|column| column.name == name)),
             Err(_) => Ok(false),

@@ -136,7 +136,12 @@ impl<'t> Walk<'t> {
     /// Plain EXPLAIN needs what the statement needs, as in the server; EXPLAIN ANALYZE runs it, too.
     fn explain(&mut self, explain: &'t ExplainStmt) -> Walked<Kind> {
         let body = self.nested(|walk| walk.optimizable(explain.query()))?;
-        Ok(Kind { command: "EXPLAIN", ..body })
+        // DECLARE below EXPLAIN declares nothing.
+        let effect = match body.effect {
+            Effect::Execute(name) => Effect::Execute(name),
+            _ => Effect::None,
+        };
+        Ok(Kind { command: "EXPLAIN", effect, ..body })
     }
 
     fn copy(&mut self, copy: &'t CopyStmt) -> Walked<Kind> {
@@ -165,7 +170,7 @@ impl<'t> Walk<'t> {
                 qualified: true,
                 by_name: true,
                 by_column: true,
-                locks: Vec::new(),
+                locks: std::rc::Rc::default(),
             });
             walk.part(copy.where_clause())
         })?;

@@ -22,8 +22,14 @@ const DEPTH_MAX: usize = 320;
 /// the thread. At about a nanosecond each.
 const FUEL: u64 = 100_000_000;
 
-/// How many columns a list may expand to. The server refuses more than 1 664.
+/// How many columns the FROM list of a query may join.
 pub(super) const COLUMNS_MAX: usize = 20_000;
+
+/// How many columns a query may return: the server refuses more (MaxTupleAttributeNumber).
+pub(super) const OUTPUT_MAX: usize = 1664;
+
+/// What copying a column's name costs beside comparing it: this bounds the memory, too.
+pub(super) const COPY_COST: usize = 128;
 
 /// Refuses a construct without a rule.
 pub(super) fn unsupported<T>(what: impl Into<String>) -> Walked<T> {
@@ -85,7 +91,7 @@ pub(super) struct Item<'t> {
     /// Whether `column` alone reaches it.
     pub by_column: bool,
     /// Relations that FOR UPDATE locks through it.
-    pub locks: Vec<Target<'t>>,
+    pub locks: Rc<[Target<'t>]>,
 }
 
 /// A common table expression.
