@@ -6,7 +6,7 @@ use pg_raw_parse::Node;
 use pg_raw_parse::nodes::ColumnRef;
 
 use super::needs::Target;
-use super::walk::{COLUMNS_MAX, Item, ItemColumns, JoinColumn, Output, Walk, Walked};
+use super::walk::{Item, ItemColumns, JoinColumn, OUTPUT_MAX, Output, Walk, Walked};
 use super::walk::{undefined, unsupported};
 use crate::sql::access::Operation;
 use crate::sql::statement::NotUnderstood;
@@ -35,8 +35,8 @@ enum Found<'t> {
 
 impl<'t> ItemColumns<'t> {
     /// How many names a search compares.
-    fn cost(&self) -> usize {
-        match self {
+    pub(super) fn cost(&self) -> usize {
+        1 + match self {
             Self::Relation { target, renamed } => target.relation.columns.len() + renamed.len(),
             Self::Derived { names, .. } => names.len(),
             Self::Join { columns, .. } => columns.len(),
@@ -205,7 +205,10 @@ impl<'t> Walk<'t> {
 
     /// The FROM item of that name, from the innermost level outwards.
     fn find_item(&mut self, schema: Option<&str>, name: &str) -> Walked<Option<Item<'t>>> {
-        let wanted = schema.map(|schema| self.find(Some(schema), name)).transpose()?.flatten();
+        let wanted = match schema {
+            Some(schema) if self.has_schema(schema)? => self.find(Some(schema), name)?,
+            _ => None,
+        };
         let mut cost = 0;
         let mut found = None;
         for level in self.levels.iter().rev().filter(|level| !level.hidden) {
@@ -308,6 +311,8 @@ impl<'t> Walk<'t> {
         }
         let items = match names.as_slice() {
             [] => {
+                let cost = self.level()?.items.len();
+                self.pay(cost)?;
                 let level = self.level()?;
                 level.items.iter().filter(|item| item.by_column).cloned().collect()
             }
@@ -323,6 +328,7 @@ impl<'t> Walk<'t> {
         for item in &items {
             self.read_row(item)?;
             output.open |= item.columns.is_open();
+            self.pay(item.columns.cost())?;
             self.extend(output, item.columns.all().iter().map(|column| column.name))?;
         }
         Ok(())
@@ -334,10 +340,10 @@ impl<'t> Walk<'t> {
         output: &mut Output<'t>,
         names: impl Iterator<Item = &'t str>,
     ) -> Walked {
-        output.names.extend(names.take(COLUMNS_MAX + 1));
-        if output.names.len() > COLUMNS_MAX {
+        output.names.extend(names.take(OUTPUT_MAX + 1));
+        if output.names.len() > OUTPUT_MAX {
             return Err(NotUnderstood::TooComplex {
-                what: format!("A list expands to more than {COLUMNS_MAX} columns."),
+                what: format!("A query returns more than {OUTPUT_MAX} columns."),
             });
         }
         Ok(())

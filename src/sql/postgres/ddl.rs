@@ -4,20 +4,20 @@
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{
-    AlterRoleStmt, AlterTableCmd, AlterTableStmt, ColumnDef, Constraint, CreateStmt, DefElem,
-    DropStmt, IndexElem, IndexStmt, RangeVar, RenameStmt, ViewStmt,
+    AlterRoleStmt, AlterTableCmd, AlterTableStmt, CreateStmt, DefElem, DropStmt, IndexStmt,
+    RangeVar, RenameStmt, ViewStmt,
 };
 use pg_raw_parse::raw::{DropBehavior, ObjectType, ReindexObjectType};
 
-use super::functions::words;
 use super::nodes::{
     after_analysis, cluster_statements, database_definitions, from_items, json_expressions, pieces,
-    plain_expressions, queries, role_statements, schema_definitions, session_statements,
+    plain_expressions, queries, relation_definitions, role_statements, schema_definitions,
+    session_statements, type_definitions, upkeep_statements,
 };
 use super::objects::{Naming, naming};
 use super::statement::Kind;
 use super::walk::{Walk, Walked, unsupported, unsupported_hint};
-use crate::sql::access::{Object, Operation};
+use crate::sql::access::Object;
 
 impl<'t> Walk<'t> {
     /// A definition that lives in a schema.
@@ -57,6 +57,34 @@ impl<'t> Walk<'t> {
                 self.created_name(&names)?;
                 Ok(Kind::ddl("ALTER STATISTICS"))
             }
+            type_definitions!() => self.type_definition(node),
+            Node::CreatePolicyStmt(policy) => {
+                self.policy(policy.table(), [policy.qual(), policy.with_check()])?;
+                Ok(Kind::ddl("CREATE POLICY"))
+            }
+            Node::AlterPolicyStmt(policy) => {
+                self.policy(policy.table(), [policy.qual(), policy.with_check()])?;
+                Ok(Kind::ddl("ALTER POLICY"))
+            }
+            upkeep_statements!() => self.upkeep(node),
+            Node::None
+            | Node::NodeList(_)
+            | plain_expressions!()
+            | json_expressions!()
+            | pieces!()
+            | from_items!()
+            | queries!()
+            | session_statements!()
+            | database_definitions!()
+            | role_statements!()
+            | cluster_statements!()
+            | after_analysis!() => unsupported("A definition of this kind is not supported."),
+        }
+    }
+
+    /// Domains and types.
+    fn type_definition(&mut self, node: Node<'t>) -> Walked<Kind> {
+        match node {
             Node::CreateDomainStmt(domain) => {
                 let names: Vec<_> =
                     domain.domainname().iter().filter_map(|name| name.sval()).collect();
@@ -91,14 +119,26 @@ impl<'t> Walk<'t> {
                 self.created_name(&names)?;
                 Ok(Kind::ddl("ALTER TYPE"))
             }
-            Node::CreatePolicyStmt(policy) => {
-                self.policy(policy.table(), [policy.qual(), policy.with_check()])?;
-                Ok(Kind::ddl("CREATE POLICY"))
-            }
-            Node::AlterPolicyStmt(policy) => {
-                self.policy(policy.table(), [policy.qual(), policy.with_check()])?;
-                Ok(Kind::ddl("ALTER POLICY"))
-            }
+            Node::None
+            | Node::NodeList(_)
+            | plain_expressions!()
+            | json_expressions!()
+            | pieces!()
+            | from_items!()
+            | queries!()
+            | session_statements!()
+            | relation_definitions!()
+            | upkeep_statements!()
+            | database_definitions!()
+            | role_statements!()
+            | cluster_statements!()
+            | after_analysis!() => unsupported("A definition of this kind is not supported."),
+        }
+    }
+
+    /// What is done to objects that exist, whatever their kind.
+    fn upkeep(&mut self, node: Node<'t>) -> Walked<Kind> {
+        match node {
             Node::DropStmt(drop) => self.drop_objects(drop),
             Node::CommentStmt(comment) => {
                 self.object(naming(comment.objtype), comment.object(), false)?;
@@ -109,7 +149,7 @@ impl<'t> Walk<'t> {
                 match alter.relation() {
                     Some(var) => self.changed_relation(var, alter.missing_ok)?,
                     None => {
-                        self.object(naming(alter.object_type), alter.object(), alter.missing_ok)?
+                        self.object(naming(alter.object_type), alter.object(), alter.missing_ok)?;
                     }
                 }
                 self.named_schema(alter.newschema().unwrap_or_default(), false)?;
@@ -153,6 +193,8 @@ impl<'t> Walk<'t> {
             | from_items!()
             | queries!()
             | session_statements!()
+            | relation_definitions!()
+            | type_definitions!()
             | database_definitions!()
             | role_statements!()
             | cluster_statements!()
@@ -268,24 +310,8 @@ impl<'t> Walk<'t> {
         })
     }
 
-    fn opt<T>(
-        &mut self,
-        part: Option<&'t T>,
-        step: impl FnOnce(&mut Self, &'t T) -> Walked,
-    ) -> Walked {
-        part.map_or(Ok(()), |part| step(self, part))
-    }
-
-    fn changed_relation(&mut self, var: &'t RangeVar, missing_ok: bool) -> Walked {
-        self.altered(var, missing_ok).map(drop)
-    }
-
     fn object_words(&mut self, naming: Naming, list: &'t NodeList) -> Walked {
         self.object(naming, Node::NodeList(list), false)
-    }
-
-    fn definition_parts(&mut self, name: &'t str, list: &'t NodeList) -> Walked {
-        self.in_definition(name, |walk| list.iter().try_for_each(|node| walk.definition_node(node)))
     }
 
     fn create_table(&mut self, create: &'t CreateStmt) -> Walked<Kind> {
@@ -347,10 +373,6 @@ impl<'t> Walk<'t> {
         Ok(Kind::ddl("CREATE INDEX"))
     }
 
-    fn index_element(&mut self, element: &'t IndexElem) -> Walked {
-        self.part(element.expr())
-    }
-
     fn create_view(&mut self, view: &'t ViewStmt) -> Walked<Kind> {
         self.opt(view.view(), Self::created)?;
         // Whoever reads the view reads as its owner, the service account: so its maker must hold all of it.
@@ -402,112 +424,6 @@ impl<'t> Walk<'t> {
             None => self.object(naming(rename.rename_type), rename.object(), rename.missing_ok)?,
         }
         Ok(kind)
-    }
-
-    /// OWNED BY of a sequence's options.
-    fn owned_by(&mut self, options: &'t NodeList) -> Walked {
-        for option in options {
-            let Node::DefElem(option) = option else { continue };
-            if option.defname() == Some("owned_by")
-                && let Node::NodeList(names) = option.arg()
-                && words(names) != ["none"]
-            {
-                self.object(Naming::Member, option.arg(), false)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A piece of a definition: a column, a constraint, an expression, another relation's name.
-    pub(super) fn definition_node(&mut self, node: Node<'t>) -> Walked {
-        match node {
-            Node::None
-            | Node::DefElem(_)
-            | Node::RoleSpec(_)
-            | Node::Integer(_)
-            | Node::String(_)
-            | Node::Float(_)
-            | Node::Boolean(_)
-            | Node::ATAlterConstraint(_)
-            | Node::ReplicaIdentityStmt(_) => Ok(()),
-            Node::NodeList(list) => {
-                self.nested(|walk| list.iter().try_for_each(|node| walk.definition_node(node)))
-            }
-            Node::ColumnDef(column) => self.column_def(column),
-            Node::Constraint(constraint) => self.constraint(constraint),
-            // A parent or partition.
-            Node::RangeVar(var) => self.changed_relation(var, false),
-            Node::PartitionCmd(command) => {
-                self.opt(command.name(), |walk, var| walk.changed_relation(var, false))?;
-                self.definition_node(command.bound().into())
-            }
-            Node::PartitionBoundSpec(bound) => {
-                for list in [bound.listdatums(), bound.lowerdatums(), bound.upperdatums()] {
-                    for datum in list {
-                        match datum {
-                            Node::PartitionRangeDatum(datum) => self.part(datum.value())?,
-                            other => self.part(other)?,
-                        }
-                    }
-                }
-                Ok(())
-            }
-            Node::TableLikeClause(like) => self.opt(like.relation(), |walk, var| {
-                let source = walk.relation(var)?;
-                walk.needs.whole(Operation::Select, source);
-                Ok(())
-            }),
-            Node::TypeName(name) => self.type_name(name),
-            Node::IndexElem(element) => self.index_element(element),
-            Node::StatsElem(element) => self.part(element.expr()),
-            other => self.part(other),
-        }
-    }
-
-    fn column_def(&mut self, column: &'t ColumnDef) -> Walked {
-        if let Some(name) = column.type_name() {
-            // serial is no type but a sequence beside the table.
-            let names: Vec<_> = name.names().iter().filter_map(|name| name.sval()).collect();
-            let serial = ["smallserial", "serial", "bigserial", "serial2", "serial4", "serial8"];
-            if !matches!(names.as_slice(), [name] if serial.contains(name)) {
-                self.type_name(name)?;
-            }
-        }
-        self.part(column.raw_default())?;
-        column.constraints().iter().try_for_each(|node| self.definition_node(node))
-    }
-
-    fn constraint(&mut self, constraint: &'t Constraint) -> Walked {
-        self.part(constraint.raw_expr())?;
-        self.part(constraint.where_clause())?;
-        for exclusion in constraint.exclusions() {
-            // A pair: what is compared, and the operator's name.
-            let pair = exclusion.as_node_list();
-            match pair.and_then(|pair| pair.get(0)) {
-                Some(Node::IndexElem(element)) => self.index_element(element)?,
-                _ => return unsupported("An exclusion constraint holds something without a rule."),
-            }
-            if let Some(operator) = pair.and_then(|pair| pair.get(1)).and_then(|n| n.as_node_list())
-            {
-                self.operator(&words(operator))?;
-            }
-        }
-        if let Some(table) = constraint.pktable() {
-            // Without a list these are the columns of the primary key, which is not known here. A table
-            // may refer to itself while it is made.
-            if let Some(target) =
-                self.find(table.schemaname(), table.relname().unwrap_or_default())?
-            {
-                let columns = words(constraint.pk_attrs());
-                if columns.is_empty() {
-                    self.needs.whole(Operation::References, target);
-                }
-                for column in columns {
-                    self.target_column(Operation::References, target, column)?;
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -27,7 +27,7 @@ impl<'t> Walk<'t> {
             qualified: alias.is_none(),
             by_name: true,
             by_column: true,
-            locks: Vec::new(),
+            locks: Rc::default(),
         };
         Ok((target, item))
     }
@@ -107,7 +107,7 @@ impl<'t> Walk<'t> {
                 qualified: false,
                 by_name: true,
                 by_column: false,
-                locks: Vec::new(),
+                locks: Rc::default(),
             };
             self.level()?.items.push(excluded);
             for assignment in conflict.target_list() {
@@ -125,7 +125,7 @@ impl<'t> Walk<'t> {
         let (target, item) = self.changed(update.relation())?;
         self.needs.any_column(Operation::Update, target);
         self.level()?.items.push(item);
-        self.from_list(update.from_clause())?;
+        self.read_from(update.from_clause())?;
         for assignment in update.target_list() {
             self.assigned(Operation::Update, target, assignment)?;
             self.part(assignment.val())?;
@@ -140,7 +140,7 @@ impl<'t> Walk<'t> {
         let (target, item) = self.changed(delete.relation())?;
         self.needs.whole(Operation::Delete, target);
         self.level()?.items.push(item);
-        self.from_list(delete.using_clause())?;
+        self.read_from(delete.using_clause())?;
         self.part(delete.where_clause())?;
         self.returning(delete.returning_clause(), target)
     }
@@ -184,7 +184,7 @@ impl<'t> Walk<'t> {
     fn merge_source(&mut self, source: Node<'t>) -> Walked<Vec<Item<'t>>> {
         let target = std::mem::take(&mut self.level()?.items);
         self.level()?.hidden = true;
-        let items = self.from_item(source)?;
+        let items = self.read_item(source)?;
         let level = self.level()?;
         level.hidden = false;
         level.items = target;
@@ -238,7 +238,7 @@ impl<'t> Walk<'t> {
                     qualified: false,
                     by_name: true,
                     by_column: false,
-                    locks: Vec::new(),
+                    locks: Rc::default(),
                 });
             }
         }

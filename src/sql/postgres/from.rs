@@ -10,19 +10,22 @@ use pg_raw_parse::nodes::{
 };
 
 use super::functions::words;
+use super::names::output_name;
 use super::nodes::{
     after_analysis, cluster_statements, database_definitions, json_expressions, pieces,
     plain_expressions, queries, role_statements, schema_definitions, session_statements,
 };
-use super::walk::{COLUMNS_MAX, Item, ItemColumns, JoinColumn, Walk, Walked, unsupported};
+use super::walk::{
+    COLUMNS_MAX, COPY_COST, Item, ItemColumns, JoinColumn, Walk, Walked, unsupported,
+};
 use crate::sql::access::Operation;
 use crate::sql::statement::NotUnderstood;
 
 impl<'t> Walk<'t> {
     /// Puts a FROM list's items into this level.
-    pub(super) fn from_list(&mut self, list: &'t NodeList) -> Walked {
+    pub(super) fn read_from(&mut self, list: &'t NodeList) -> Walked {
         for node in list {
-            let items = self.hidden(true, |walk| walk.from_item(node))?;
+            let items = self.hidden(true, |walk| walk.read_item(node))?;
             self.level()?.items.extend(items);
         }
         Ok(())
@@ -37,7 +40,7 @@ impl<'t> Walk<'t> {
     }
 
     /// One FROM item, as the items that names see of it.
-    pub(super) fn from_item(&mut self, node: Node<'t>) -> Walked<Vec<Item<'t>>> {
+    pub(super) fn read_item(&mut self, node: Node<'t>) -> Walked<Vec<Item<'t>>> {
         self.nested(|walk| match node {
             Node::RangeVar(var) => walk.table(var).map(|item| vec![item]),
             Node::JoinExpr(join) => walk.join(join),
@@ -67,10 +70,15 @@ impl<'t> Walk<'t> {
         let (alias, renamed) = alias(var.alias());
         let shown = alias.unwrap_or(name);
         if var.schemaname().is_none()
-            && let Some(cte) = self.find_cte(name)
+            && let Some(cte) = self.find_cte(name)?
         {
-            let (names, open) = (rename(&cte.names, &renamed), cte.open);
-            return Ok(Item::derived(shown, names, open));
+            let names = if renamed.is_empty() {
+                cte.names
+            } else {
+                self.pay(cte.names.len().saturating_mul(COPY_COST))?;
+                rename(&cte.names, &renamed)
+            };
+            return Ok(Item::derived(shown, names, cte.open));
         }
         let target = self.relation(var)?;
         self.needs.any_column(Operation::Select, target);
@@ -80,7 +88,7 @@ impl<'t> Walk<'t> {
             qualified: alias.is_none(),
             by_name: true,
             by_column: true,
-            locks: vec![target],
+            locks: Rc::from([target]),
         })
     }
 
@@ -89,7 +97,7 @@ impl<'t> Walk<'t> {
         let (name, renamed) = alias(subselect.alias());
         let names = output.renamed(&renamed);
         let mut item = Item::derived(name.unwrap_or_default(), names, output.open);
-        item.locks = output.relations;
+        item.locks = output.relations.into();
         Ok(item)
     }
 
@@ -124,7 +132,10 @@ impl<'t> Walk<'t> {
         }
         let (name, renamed) = alias(function.alias());
         let names = rename(&names, &renamed);
-        Ok(Item::derived(name.unwrap_or_default(), names, open))
+        // Without an alias it is called like its first function.
+        let first = function.functions().first().and_then(|entry| entry.as_node_list());
+        let own = first.and_then(NodeList::first).and_then(output_name).unwrap_or_default();
+        Ok(Item::derived(name.unwrap_or(own), names, open))
     }
 
     fn definition(&mut self, definition: Node<'t>) -> Walked<Option<&'t str>> {
@@ -203,7 +214,7 @@ impl<'t> Walk<'t> {
     }
 
     fn sample(&mut self, sample: &'t RangeTableSample) -> Walked<Vec<Item<'t>>> {
-        let items = self.from_item(sample.relation())?;
+        let items = self.read_item(sample.relation())?;
         match words(sample.method()).as_slice() {
             ["bernoulli" | "system"] | ["pg_catalog", "bernoulli" | "system"] => {}
             _ => {
@@ -218,17 +229,17 @@ impl<'t> Walk<'t> {
     }
 
     fn join(&mut self, join: &'t JoinExpr) -> Walked<Vec<Item<'t>>> {
-        let mut left = self.from_item(join.larg())?;
+        let mut left = self.read_item(join.larg())?;
         // The left side is what LATERAL on the right may see, beside the items before the join.
         let before = self.level()?.items.len();
         self.level()?.items.extend(left.iter().cloned());
-        let right = self.from_item(join.rarg());
+        let right = self.read_item(join.rarg());
         self.level()?.items.truncate(before);
         let mut right = right?;
 
         let (left_columns, left_open) = columns(&left);
         let (right_columns, right_open) = columns(&right);
-        self.pay(left_columns.len() + right_columns.len())?;
+        self.pay((left_columns.len() + right_columns.len()).saturating_mul(COPY_COST))?;
         let merged = self.merged(join, (&left_columns, left_open), (&right_columns, right_open))?;
         let mut all = Vec::new();
         for name in &merged {

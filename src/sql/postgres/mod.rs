@@ -3,11 +3,12 @@
 //! [`analyse`] reads a message with the server's own grammar and walks the tree; every node kind of the
 //! grammar is named in each walk (`nodes.rs`), and what has no rule is refused. The files, in reading order:
 //! `lexer` and `prescan` (before the grammar), `statement` (kinds), `session`, `ddl`, `dml`, `query`,
-//! `from`, `expr`, `columns`, `functions` (the walk), `needs` (what it gathers), `guarded`, `settings`
+//! `from`, `expr`, `columns`, `functions`, `types` (the walk), `needs` (what it gathers), `guarded`, `settings`
 //! and the two lists of functions (policy).
 
 mod columns;
 mod ddl;
+mod definitions;
 mod dml;
 mod expr;
 mod from;
@@ -23,6 +24,7 @@ mod query;
 mod session;
 mod settings;
 mod statement;
+mod types;
 mod walk;
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use pg_raw_parse::raw::{
 
 use super::functions::words;
 use super::nodes::{
-    after_analysis, cluster_statements, database_definitions, from_items, pieces, queries,
-    role_statements, schema_definitions, session_statements,
+    after_analysis, cluster_statements, database_definitions, from_items, json_expressions, pieces,
+    plain_expressions, queries, role_statements, schema_definitions, session_statements,
 };
 
 /// The name of an output column; `None` when it depends on what a star expands to.
@@ -81,29 +81,12 @@ fn figure(mut node: Node<'_>, mut depth: usize) -> Option<(&str, bool)> {
             Node::SQLValueFunction(function) => break strong(value_function(function.op)),
             Node::XmlExpr(xml) => break xml_function(xml.op).map(|name| (name, true)),
             Node::XmlSerialize(_) => break strong("xmlserialize"),
-            Node::JsonParseExpr(_) => break strong("json"),
-            Node::JsonScalarExpr(_) => break strong("json_scalar"),
-            Node::JsonSerializeExpr(_) => break strong("json_serialize"),
-            Node::JsonObjectConstructor(_) => break strong("json_object"),
-            Node::JsonArrayConstructor(_) | Node::JsonArrayQueryConstructor(_) => {
-                break strong("json_array");
-            }
-            Node::JsonObjectAgg(_) => break strong("json_objectagg"),
-            Node::JsonArrayAgg(_) => break strong("json_arrayagg"),
-            Node::JsonFuncExpr(call) => match call.op {
-                JsonExprOp::JSON_EXISTS_OP => break strong("json_exists"),
-                JsonExprOp::JSON_QUERY_OP => break strong("json_query"),
-                JsonExprOp::JSON_VALUE_OP => break strong("json_value"),
-                _ => break None,
-            },
+            json_expressions!() => break json_function(node).map(|name| (name, true)),
             Node::None
             | Node::NodeList(_)
             | Node::NamedArgExpr(_)
             | Node::BoolExpr(_)
             | Node::CaseWhen(_)
-            | Node::JsonValueExpr(_)
-            | Node::JsonIsPredicate(_)
-            | Node::JsonBehavior(_)
             | Node::NullTest(_)
             | Node::BooleanTest(_)
             | Node::SetToDefault(_)
@@ -114,10 +97,7 @@ fn figure(mut node: Node<'_>, mut depth: usize) -> Option<(&str, bool)> {
             | Node::ResTarget(_)
             | Node::MultiAssignRef(_)
             | Node::SortBy(_)
-            | Node::GroupingSet(_)
-            | Node::JsonArgument(_)
-            | Node::JsonKeyValue(_)
-            | Node::JsonAggConstructor(_) => break None,
+            | Node::GroupingSet(_) => break None,
             queries!()
             | pieces!()
             | from_items!()
@@ -141,7 +121,7 @@ fn last<'t>(names: &[&'t str]) -> Option<(&'t str, bool)> {
 }
 
 fn type_name(name: &TypeName) -> Option<&str> {
-    name.names().iter().last().and_then(|name| name.sval())
+    name.names().iter().next_back().and_then(|name| name.sval())
 }
 
 /// The first output column of a sub-select.
@@ -170,7 +150,7 @@ pub(super) fn is_star(node: Node<'_>) -> bool {
         Node::A_Indirection(indirection) => indirection.indirection(),
         _ => return false,
     };
-    matches!(fields.iter().last(), Some(Node::A_Star(_)))
+    matches!(fields.iter().next_back(), Some(Node::A_Star(_)))
 }
 
 fn value_function(op: SQLValueFunctionOp::Type) -> &'static str {
@@ -205,5 +185,41 @@ fn xml_function(op: XmlExprOp::Type) -> Option<&'static str> {
         XmlExprOp::IS_XMLROOT => Some("xmlroot"),
         XmlExprOp::IS_XMLSERIALIZE => Some("xmlserialize"),
         _ => None,
+    }
+}
+
+fn json_function(node: Node<'_>) -> Option<&'static str> {
+    match node {
+        Node::JsonParseExpr(_) => Some("json"),
+        Node::JsonScalarExpr(_) => Some("json_scalar"),
+        Node::JsonSerializeExpr(_) => Some("json_serialize"),
+        Node::JsonObjectConstructor(_) => Some("json_object"),
+        Node::JsonArrayConstructor(_) | Node::JsonArrayQueryConstructor(_) => Some("json_array"),
+        Node::JsonObjectAgg(_) => Some("json_objectagg"),
+        Node::JsonArrayAgg(_) => Some("json_arrayagg"),
+        Node::JsonFuncExpr(call) => match call.op {
+            JsonExprOp::JSON_EXISTS_OP => Some("json_exists"),
+            JsonExprOp::JSON_QUERY_OP => Some("json_query"),
+            JsonExprOp::JSON_VALUE_OP => Some("json_value"),
+            _ => None,
+        },
+        Node::None
+        | Node::NodeList(_)
+        | Node::JsonValueExpr(_)
+        | Node::JsonIsPredicate(_)
+        | Node::JsonBehavior(_)
+        | Node::JsonArgument(_)
+        | Node::JsonKeyValue(_)
+        | Node::JsonAggConstructor(_)
+        | plain_expressions!()
+        | queries!()
+        | pieces!()
+        | from_items!()
+        | session_statements!()
+        | schema_definitions!()
+        | database_definitions!()
+        | role_statements!()
+        | cluster_statements!()
+        | after_analysis!() => None,
     }
 }

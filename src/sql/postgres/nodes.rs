@@ -223,8 +223,8 @@ macro_rules! session_statements {
     };
 }
 
-/// Definitions that live in a schema.
-macro_rules! schema_definitions {
+/// Definitions of relations and what hangs on them.
+macro_rules! relation_definitions {
     () => {
         Node::CreateStmt(_)
             | Node::AlterTableStmt(_)
@@ -234,14 +234,26 @@ macro_rules! schema_definitions {
             | Node::AlterSeqStmt(_)
             | Node::CreateStatsStmt(_)
             | Node::AlterStatsStmt(_)
-            | Node::CreateDomainStmt(_)
+            | Node::CreatePolicyStmt(_)
+            | Node::AlterPolicyStmt(_)
+    };
+}
+
+/// Definitions of types and domains.
+macro_rules! type_definitions {
+    () => {
+        Node::CreateDomainStmt(_)
             | Node::AlterDomainStmt(_)
             | Node::CompositeTypeStmt(_)
             | Node::CreateEnumStmt(_)
             | Node::AlterEnumStmt(_)
-            | Node::CreatePolicyStmt(_)
-            | Node::AlterPolicyStmt(_)
-            | Node::DropStmt(_)
+    };
+}
+
+/// What is done to objects that exist, whatever their kind.
+macro_rules! upkeep_statements {
+    () => {
+        Node::DropStmt(_)
             | Node::CommentStmt(_)
             | Node::RenameStmt(_)
             | Node::AlterObjectSchemaStmt(_)
@@ -249,6 +261,15 @@ macro_rules! schema_definitions {
             | Node::VacuumStmt(_)
             | Node::ClusterStmt(_)
             | Node::RefreshMatViewStmt(_)
+    };
+}
+
+/// Definitions that live in a schema: the three groups above.
+macro_rules! schema_definitions {
+    () => {
+        $crate::sql::postgres::nodes::relation_definitions!()
+            | $crate::sql::postgres::nodes::type_definitions!()
+            | $crate::sql::postgres::nodes::upkeep_statements!()
     };
 }
 
@@ -334,5 +355,6 @@ macro_rules! cluster_statements {
 
 pub(super) use {
     after_analysis, cluster_statements, database_definitions, from_items, json_expressions, pieces,
-    plain_expressions, queries, role_statements, schema_definitions, session_statements,
+    plain_expressions, queries, relation_definitions, role_statements, schema_definitions,
+    session_statements, type_definitions, upkeep_statements,
 };

@@ -55,7 +55,8 @@ pub(super) fn measure(text: &str, limits: &ParseLimits) -> Result<Measured, NotU
         ));
     }
     let mut literals = Vec::new();
-    let (mut tokens, mut depth, mut prefixes) = (0_usize, 0_usize, 0_usize);
+    // CASE is counted apart: END is also a label, which must not take a parenthesis off.
+    let (mut tokens, mut depth, mut cases, mut prefixes) = (0_usize, 0_usize, 0_usize, 0_usize);
     for token in Lexer::new(text) {
         tokens += 1;
         if tokens > limits.tokens_max {
@@ -77,17 +78,17 @@ pub(super) fn measure(text: &str, limits: &ParseLimits) -> Result<Measured, NotU
             Kind::Word => {
                 let word = token.text(text);
                 if word.eq_ignore_ascii_case("case") {
-                    depth += 1;
+                    cases += 1;
                 } else if word.eq_ignore_ascii_case("end") {
-                    depth = depth.saturating_sub(1);
+                    cases = cases.saturating_sub(1);
                 }
                 prefix = word.eq_ignore_ascii_case("not");
             }
-            Kind::Semicolon => depth = 0,
+            Kind::Semicolon => (depth, cases) = (0, 0),
             Kind::Quoted | Kind::Parameter | Kind::Other => {}
         }
         prefixes = if prefix { prefixes + 1 } else { 0 };
-        if depth.saturating_add(prefixes) > limits.nesting_max {
+        if depth + cases + prefixes > limits.nesting_max {
             return refuse(format!(
                 "The statement nests deeper than {} levels.",
                 limits.nesting_max

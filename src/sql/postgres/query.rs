@@ -95,9 +95,11 @@ impl<'t> Walk<'t> {
     }
 
     /// The CTE of that name which is visible here.
-    pub(super) fn find_cte(&self, name: &str) -> Option<&Cte<'t>> {
+    pub(super) fn find_cte(&mut self, name: &str) -> Walked<Option<Cte<'t>>> {
+        let visible = self.levels.iter().map(|level| level.ctes.len() + 1).sum();
+        self.pay(visible)?;
         let mut levels = self.levels.iter().rev();
-        levels.find_map(|level| level.ctes.iter().rev().find(|cte| cte.name == name))
+        Ok(levels.find_map(|level| level.ctes.iter().rev().find(|cte| cte.name == name)).cloned())
     }
 
     /// A SELECT; the caller has made its level.
@@ -168,7 +170,7 @@ impl<'t> Walk<'t> {
     }
 
     fn plain(&mut self, select: &'t SelectStmt) -> Walked<Output<'t>> {
-        self.from_list(select.from_clause())?;
+        self.read_from(select.from_clause())?;
         let mut output = Output::default();
         for target in select.target_list() {
             self.target(target, &mut output)?;
@@ -188,7 +190,7 @@ impl<'t> Walk<'t> {
             }
         }
         if let Some(level) = self.levels.last() {
-            output.relations = level.items.iter().flat_map(|item| &item.locks).copied().collect();
+            output.relations = level.items.iter().flat_map(|item| &*item.locks).copied().collect();
         }
         Ok(output)
     }
@@ -268,10 +270,12 @@ impl<'t> Walk<'t> {
 
     /// FOR UPDATE and its kin.
     fn locking(&mut self, clause: &'t LockingClause) -> Walked {
+        let count = self.level()?.items.len();
+        self.pay(count.saturating_mul(1 + clause.locked_rels().len()))?;
         let Some(level) = self.levels.last() else { return Ok(()) };
         let items = &level.items;
         if clause.locked_rels().is_empty() {
-            let all: Vec<_> = items.iter().flat_map(|item| &item.locks).copied().collect();
+            let all: Vec<_> = items.iter().flat_map(|item| &*item.locks).copied().collect();
             self.lock(&all);
             return Ok(());
         }
@@ -283,7 +287,7 @@ impl<'t> Walk<'t> {
             let name = var.relname().unwrap_or_default();
             // A name that is not there is the server's error.
             let named = items.iter().filter(|item| item.name == name);
-            locked.extend(named.flat_map(|item| &item.locks).copied());
+            locked.extend(named.flat_map(|item| &*item.locks).copied());
         }
         self.lock(&locked);
         Ok(())
@@ -299,7 +303,7 @@ impl<'t> Item<'t> {
             qualified: false,
             by_name: !name.is_empty(),
             by_column: true,
-            locks: Vec::new(),
+            locks: Rc::default(),
         }
     }
 }

@@ -136,7 +136,12 @@ impl<'t> Walk<'t> {
     /// Plain EXPLAIN needs what the statement needs, as in the server; EXPLAIN ANALYZE runs it, too.
     fn explain(&mut self, explain: &'t ExplainStmt) -> Walked<Kind> {
         let body = self.nested(|walk| walk.optimizable(explain.query()))?;
-        Ok(Kind { command: "EXPLAIN", ..body })
+        // DECLARE below EXPLAIN declares nothing.
+        let effect = match body.effect {
+            Effect::Execute(name) => Effect::Execute(name),
+            _ => Effect::None,
+        };
+        Ok(Kind { command: "EXPLAIN", effect, ..body })
     }
 
     fn copy(&mut self, copy: &'t CopyStmt) -> Walked<Kind> {
@@ -165,7 +170,7 @@ impl<'t> Walk<'t> {
                 qualified: true,
                 by_name: true,
                 by_column: true,
-                locks: Vec::new(),
+                locks: std::rc::Rc::default(),
             });
             walk.part(copy.where_clause())
         })?;
@@ -241,7 +246,7 @@ impl<'t> Walk<'t> {
     fn create_as(&mut self, create: &'t CreateTableAsStmt) -> Walked<Kind> {
         let body = self.optimizable(create.query())?;
         if let Some(into) = create.into() {
-            self.into_target(into)?;
+            self.new_table(into)?;
         }
         let effect = match body.effect {
             Effect::Execute(name) => Effect::Execute(name),
@@ -260,11 +265,11 @@ impl<'t> Walk<'t> {
         debug_assert!(leftmost.into_clause().is_some());
         self.takes_into = true;
         self.query(Node::SelectStmt(select))?;
-        self.into_target(into)?;
+        self.new_table(into)?;
         Ok(Kind::ddl("SELECT INTO"))
     }
 
-    fn into_target(&mut self, into: &'t IntoClause) -> Walked {
+    fn new_table(&mut self, into: &'t IntoClause) -> Walked {
         match into.rel() {
             Some(var) => self.created(var),
             None => unsupported("A new table has no name."),

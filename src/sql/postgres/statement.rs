@@ -72,11 +72,25 @@ pub(super) fn message(
     let mut statements: Vec<Statement> = Vec::with_capacity(tree.len());
     // Set once names may mean something else than the scope says.
     let mut unsettled: Option<&'static str> = None;
+    let missing = scope.path.iter().find(|name| !scope.catalog.schemas.contains_key(&***name));
     for raw in tree {
         let mut walk = Walk::new(scope);
-        let walked = one(&mut walk, raw);
+        let walked = walk.statement(raw.stmt());
+        if let Some(schema) = missing
+            && walk.resolved
+        {
+            // A schema that is newer than the snapshot may hold what a name means.
+            return unsupported_hint(
+                format!("The search path has the schema {schema}, which is not known here yet."),
+                "Try again in a moment.",
+            );
+        }
+        // These resolve names when they run, those of the statement that they stand for.
+        let deferred = walked
+            .as_ref()
+            .is_ok_and(|kind| matches!(kind.effect, Effect::Execute(_) | Effect::Fetch(_)));
         if let Some(command) = unsettled
-            && (walk.resolved || matches!(walked, Err(NotUnderstood::Undefined { .. })))
+            && (walk.resolved || deferred)
         {
             return unsupported_hint(
                 format!(
@@ -96,10 +110,6 @@ pub(super) fn message(
         return unsupported("A call on daypass stands alone in its message.");
     }
     Ok(Analysis { statements })
-}
-
-fn one<'t>(walk: &mut Walk<'t>, raw: &'t RawStmt) -> Walked<Kind> {
-    walk.statement(raw.stmt())
 }
 
 fn finish(
@@ -123,7 +133,8 @@ fn finish(
         literals.push(literal.range.clone());
         let body = text.get(literal.range.clone()).unwrap_or_default();
         // The body of a function or DO block may set a password.
-        let body_hides = kind.class != Class::Read && body.len() > 40 && credentials_hint(body);
+        let code = matches!(kind.class, Class::Function | Class::Ddl | Class::Role);
+        let body_hides = code && credentials_hint(body);
         if literal.text && (hide_all || body_hides) {
             credentials.push(literal.range.clone());
         }

@@ -22,8 +22,14 @@ const DEPTH_MAX: usize = 320;
 /// the thread. At about a nanosecond each.
 const FUEL: u64 = 100_000_000;
 
-/// How many columns a list may expand to. The server refuses more than 1 664.
+/// How many columns the FROM list of a query may join.
 pub(super) const COLUMNS_MAX: usize = 20_000;
+
+/// How many columns a query may return: the server refuses more (MaxTupleAttributeNumber).
+pub(super) const OUTPUT_MAX: usize = 1664;
+
+/// What copying a column's name costs beside comparing it: this bounds the memory, too.
+pub(super) const COPY_COST: usize = 128;
 
 /// Refuses a construct without a rule.
 pub(super) fn unsupported<T>(what: impl Into<String>) -> Walked<T> {
@@ -85,7 +91,7 @@ pub(super) struct Item<'t> {
     /// Whether `column` alone reaches it.
     pub by_column: bool,
     /// Relations that FOR UPDATE locks through it.
-    pub locks: Vec<Target<'t>>,
+    pub locks: Rc<[Target<'t>]>,
 }
 
 /// A common table expression.
@@ -200,6 +206,13 @@ impl<'t> Walk<'t> {
         }
     }
 
+    /// Whether there is a schema of that name, refusing those that are not for statements.
+    pub(super) fn has_schema(&mut self, name: &str) -> Walked<bool> {
+        self.resolved = true;
+        refuse_schema(name)?;
+        Ok(self.scope.catalog.schemas.contains_key(name))
+    }
+
     /// The schemas that unqualified names are looked up in, in order.
     pub(super) fn path(&mut self) -> impl Iterator<Item = (&'t str, &'t Schema)> + use<'t> {
         self.resolved = true;
@@ -233,7 +246,12 @@ impl<'t> Walk<'t> {
     /// The relation that a statement reads or writes.
     pub(super) fn relation(&mut self, var: &'t RangeVar) -> Walked<Target<'t>> {
         let name = var.relname().unwrap_or_default();
-        let Some(target) = self.find(var.schemaname(), name)? else {
+        let found = match var.schemaname() {
+            // The server names the relation, not the schema, when it opens one to read or change it.
+            Some(schema) if !self.has_schema(schema)? => None,
+            schema => self.find(schema, name)?,
+        };
+        let Some(target) = found else {
             return undefined(
                 "42P01",
                 match var.schemaname() {

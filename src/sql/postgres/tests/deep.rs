@@ -93,6 +93,14 @@ fn nothing_stalls() {
     drop(survive(format!("select 1{references} from colt{many}")));
     let bare = chain("select id", ", id", 100_000);
     drop(survive(format!("{bare} from colt{many}")));
+    let ctes: String = (0..40_000).map(|n| format!(", c{n} as (select 1 from c0)")).collect();
+    drop(survive(format!("with c0 as (select 1){ctes} select 1")));
+    let wide = ", t1.a".repeat(1_600);
+    let copies = ", q as x (y)".repeat(50_000);
+    drop(survive(format!("with q as (select 1{wide} from t1) select 1 from q{copies}")));
+    let rows = ", q.a".repeat(50_000);
+    let sources = ", t1 as x".repeat(20_000);
+    drop(survive(format!("select 1{rows} from (select colt.id as a from colt{sources}) q")));
     let statements = "select 'a';".repeat(50_000);
     assert!(survive(statements).is_ok());
 }

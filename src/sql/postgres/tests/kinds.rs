@@ -5,7 +5,7 @@ use crate::sql::statement::{Argument, Call, Class, Effect, NotUnderstood};
 
 #[test]
 fn classes_and_effects() {
-    let checks: [(&str, &str, Class, Effect); 28] = [
+    let checks: [(&str, &str, Class, Effect); 29] = [
         ("select a from t1", "SELECT", Class::Read, Effect::None),
         ("select a from t1 for update", "SELECT", Class::Write, Effect::None),
         ("with q as (delete from t1) select 1", "SELECT", Class::Write, Effect::None),
@@ -28,6 +28,7 @@ fn classes_and_effects() {
         ("set work_mem = 1", "SET", Class::Misc, Effect::Set { name: "work_mem".into() }),
         ("show TimeZone", "SHOW", Class::Misc, Effect::Show { name: "timezone".into() }),
         ("prepare p as table t1", "PREPARE", Class::Read, Effect::Prepare("p".into())),
+        ("explain declare c cursor for table t1", "EXPLAIN", Class::Read, Effect::None),
         ("explain execute p", "EXPLAIN", Class::Misc, Effect::Execute("p".into())),
         ("create table x as execute p", "CREATE TABLE AS", Class::Ddl, Effect::Execute("p".into())),
         ("deallocate all", "DEALLOCATE", Class::Misc, Effect::Deallocate(None)),
@@ -115,6 +116,7 @@ fn credentials_are_found() {
         "create user mapping for x server s options (user 'hidden-1', password 'hidden-2')",
         "create server s foreign data wrapper f options (password 'hidden-1')",
         "do $$ begin execute 'alter role x password ''hidden-1'''; end $$",
+        "do 'alter role x password ''hidden-1'''",
         "create function f() returns void language sql as 'alter role someone password $$hidden-1$$'",
     ] {
         let statement = one(text);

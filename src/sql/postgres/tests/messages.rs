@@ -15,6 +15,9 @@ fn names_that_may_have_changed_meaning_are_refused() {
         "do ''; select a from t1",
         "create schema x; create table x.t (a int)",
         "select add(1, 2); table t1",
+        "set search_path = app; execute p",
+        "rollback; fetch c",
+        "create table x (a int); explain execute p",
     ] {
         assert_eq!(outcome(&read(text)), ["unsupported"], "{text}");
     }
@@ -35,6 +38,8 @@ fn the_path_decides() {
     assert_eq!(first(&["pg_catalog", "app", "public"]), ["SELECT (z) ON app.t1"]);
     assert_eq!(first(&["pg_catalog", "public", "app"]), ["SELECT (a, b, c, d) ON public.t1"]);
     assert_eq!(first(&["pg_catalog"]), ["undefined 42P01"]);
+    assert_eq!(first(&["pg_catalog", "newer", "public"]), ["unsupported"]);
+    assert_eq!(outcome(&read_with("select 1", &["newer"])), ["METADATA"]);
     let created = |path: &[&str]| outcome(&read_with("create table x (a int)", path));
     assert_eq!(created(&["pg_catalog", "app", "public"]), ["ADMIN ON SCHEMA app"]);
     assert_eq!(created(&["pg_catalog"]), ["undefined 3F000"]);
