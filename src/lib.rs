@@ -14,4 +14,6 @@ pub mod grant;
 
 pub mod audit;
 
+pub mod store;
+
 pub mod session;
