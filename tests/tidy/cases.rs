@@ -109,16 +109,19 @@ fn length_and_promises_are_found() {
 }
 
 #[test]
-fn a_wildcard_over_nodes_that_does_not_refuse_is_found() {
+fn an_arm_that_loses_kinds_of_node_is_found() {
     let silent = "match node {\n    Node::A(a) => walk(a)?,\n    Node::B(_) => {}\n    _ => {}\n}";
-    finds(&check_walkers(silent), "`_ =>`");
-    let named =
-        "match node { Node::A(a) => f(a), Node::B { x, .. } => { g(x) } other => h(other) }";
-    finds(&check_walkers(named), "`other =>`");
+    finds(&check_walkers(silent), "`_ =>");
+    let named = "match node { Node::A(a) => f(a), Node::B { x, .. } => { g(x) } other => Ok(()) }";
+    finds(&check_walkers(named), "`other =>");
     let outer = "match node {\n Node::A(a) => match a.kind { K::X => 1, _ => 2 },\n _ => 3,\n}";
     assert_eq!(check_walkers(outer).len(), 1);
     assert_none(&check_walkers("match node { Node::A(a) => f(a), _ => return unsupported(x) }"));
     assert_none(&check_walkers("match node { Node::A(a) => f(a), _ => { unsupported(x) } }"));
+    assert_none(&check_walkers(
+        "match node { Node::A(a) => f(a), other => { self.part(other)? } }",
+    ));
+    assert_none(&check_walkers("match node { Node::A(a) => return true, _ => false }"));
     assert_none(&check_walkers("match kind { Kind::A => 1, _ => 2 }"));
     assert_none(&check_walkers("match node { Node::A(_) | Node::B(_) => 1, after!() => 2 }"));
 }
