@@ -14,4 +14,14 @@ pub mod grant;
 
 pub mod audit;
 
+pub mod store;
+
+pub mod net;
+pub mod tls;
+pub mod upstream;
+
 pub mod session;
+
+pub mod control;
+
+pub mod cli;

@@ -1,3 +1,12 @@
 //! The audit stream: what it carries, how it is chained, and where it goes.
+//!
+//! [`record`], [`redact`] and [`chain`] are values in, values out. [`recorder`] is the shell around
+//! them: a thread that owns the sinks. [`tail`] reads back what it wrote.
 
+pub mod chain;
+mod lines;
 pub mod record;
+pub mod recorder;
+pub mod redact;
+mod sink;
+pub mod tail;

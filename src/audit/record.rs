@@ -102,7 +102,8 @@ pub struct AuditRecord {
     /// Until when the grant, token or request that it is about counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
-    /// What was done to the grant, request or token: `created`, `revoked`, `approved` …
+    /// What was done to the grant, request or token: `created`, `revoked`, `approved` …; of the
+    /// recorder: `opened`, `reopened`, `closed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<&'static str>,
     /// Whether the database enforces the grant, too.
@@ -133,6 +134,8 @@ pub enum Kind {
     Request,
     /// A token was issued or revoked.
     Token,
+    /// The recorder opened its stream, went on in another file, or closed it.
+    Recorder,
     /// Records are missing here.
     Gap,
 }
@@ -219,6 +222,38 @@ pub struct RelationUse {
 }
 
 impl AuditRecord {
+    /// About how many bytes of memory the record holds: what a queue's limit counts.
+    pub fn weight(&self) -> usize {
+        let list = |items: &[Box<str>]| items.iter().map(|item| item.len() + 16).sum::<usize>();
+        let text = match &self.text {
+            Some(Text::Sql(sql)) => sql.len(),
+            Some(Text::Opaque { sha256, .. }) => sha256.len(),
+            None => 0,
+        };
+        let parameter = |parameter: &Parameter| {
+            let shown = match parameter {
+                Parameter::Value(value) => value.len(),
+                Parameter::Described { value: Some(value), .. } => value.len(),
+                Parameter::Null | Parameter::Described { value: None, .. } => 0,
+            };
+            size_of::<Parameter>() + shown
+        };
+        let relation = |relation: &RelationUse| {
+            size_of::<RelationUse>()
+                + relation.name.len()
+                + relation.mode.len()
+                + list(&relation.columns)
+        };
+        size_of::<Self>()
+            + text
+            + self.reason.as_deref().map_or(0, str::len)
+            + self.parameters.iter().map(parameter).sum::<usize>()
+            + self.relations.iter().map(relation).sum::<usize>()
+            + list(&self.accesses)
+            + list(&self.missing)
+            + list(&self.privileges)
+    }
+
     /// A record with nothing but its time and kind.
     pub fn new(kind: Kind, time: Timestamp) -> Self {
         Self {

@@ -1,3 +1,4 @@
 //! One client connection and what it holds upstream.
 
+pub mod call;
 pub mod registry;

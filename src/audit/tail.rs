@@ -1,0 +1,1 @@
+//! Reads the stream back: follows a file, picks records, shows them.
