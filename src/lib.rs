@@ -15,3 +15,7 @@ pub mod grant;
 pub mod audit;
 
 pub mod session;
+
+pub mod telemetry;
+
+pub mod config;
