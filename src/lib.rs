@@ -24,4 +24,8 @@ pub mod session;
 
 pub mod control;
 
+pub mod telemetry;
+
+pub mod config;
+
 pub mod cli;

@@ -337,7 +337,8 @@ impl Store {
             let kept = u64::try_from(TOKENS_KEPT.as_micros()).unwrap_or(u64::MAX);
             let ended = Timestamp::from_micros(now.micros().saturating_sub(kept));
             purged.tokens = rows::delete_tokens(transaction, ended)?;
-            changes.purged = Some(now);
+            changes.tokens_deleted = purged.tokens > 0;
+            changes.prune = Some(now);
             Ok(purged)
         })
         .await

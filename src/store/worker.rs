@@ -32,8 +32,10 @@ pub struct State {
 pub struct Changes {
     pub grant: Option<(Arc<Grant>, Timestamp)>,
     pub token: Option<Arc<TokenVerifier>>,
-    /// Tokens were deleted, and grants may have been over for long.
-    pub purged: Option<Timestamp>,
+    /// Tokens were deleted.
+    pub tokens_deleted: bool,
+    /// Grants that ended long before this moment may go.
+    pub prune: Option<Timestamp>,
 }
 
 impl State {
@@ -69,10 +71,7 @@ impl State {
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let result = work(&transaction, &mut changes)?;
         // Read before the commit: after it, nothing may fail any more.
-        let reread = match changes.purged {
-            Some(_) => Some(rows::tokens(&transaction)?),
-            None => None,
-        };
+        let reread = if changes.tokens_deleted { Some(rows::tokens(&transaction)?) } else { None };
         transaction.commit()?;
         self.publish(changes, reread);
         Ok(result)
@@ -85,7 +84,7 @@ impl State {
             next.grants = Arc::new(next.grants.with(&grant, now));
             changed = true;
         }
-        if let Some(pruned) = changes.purged.and_then(|now| next.grants.pruned(now)) {
+        if let Some(pruned) = changes.prune.and_then(|now| next.grants.pruned(now)) {
             next.grants = Arc::new(pruned);
             changed = true;
         }
