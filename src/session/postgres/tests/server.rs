@@ -118,8 +118,7 @@ impl FakeServer {
                     self.skipping = false;
                     self.ready();
                 }
-                Frontend::CopyData | Frontend::CopyDone | Frontend::CopyFail | Frontend::Flush => {
-                }
+                Frontend::CopyData | Frontend::CopyDone | Frontend::CopyFail | Frontend::Flush => {}
                 _ if self.skipping => (),
                 extended => self.extended(&extended, &readable),
             }
