@@ -28,4 +28,6 @@ pub mod telemetry;
 
 pub mod config;
 
+pub mod server;
+
 pub mod cli;

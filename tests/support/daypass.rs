@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -100,7 +101,12 @@ pub struct Daypass {
 impl Daypass {
     /// Starts one and waits until its API and its listener answer.
     pub fn start(config: Config) -> Self {
-        let folder = TempDir::with_prefix("daypass-").expect("a temporary folder");
+        // The API's socket stands in it, so nobody else may enter.
+        let folder = tempfile::Builder::new()
+            .prefix("daypass-")
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir()
+            .expect("a temporary folder");
         let port = free_port();
         config.write(folder.path(), port);
         let mut daypass = Self { process: None, folder, port };

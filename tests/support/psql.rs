@@ -81,6 +81,12 @@ impl Psql {
         self.stdout.try_recv().is_err()
     }
 
+    /// Ctrl+C: psql asks for a cancel of what runs.
+    pub fn interrupt(&self) {
+        let id = self.child.id().to_string();
+        run(Command::new("kill").args(["-INT", &id]), "");
+    }
+
     fn mark(&self) -> String {
         format!("--mark-{}--", self.sent)
     }
