@@ -1,13 +1,20 @@
 //! Who may do what, until when, and why: privileges, grants, requests, and the decision.
 
+mod cover;
+pub mod decide;
+pub mod denial;
+pub mod duration;
 pub mod privilege;
+pub mod request;
+pub mod snapshot;
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::PrincipalName;
+use crate::identity::{InvalidPrincipalName, PrincipalName};
 use crate::time::Timestamp;
 use privilege::Privilege;
 
@@ -33,8 +40,10 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Somebody who acts on grants, requests and tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Somebody who acts on grants, requests and tokens. Written `local:root` or as the principal's name;
+/// no principal's name begins with `local:`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Actor {
     /// Over the Unix socket without a token: the operating system's user (SO_PEERCRED).
     Operator(Box<str>),
@@ -48,6 +57,31 @@ impl fmt::Display for Actor {
             Self::Operator(user) => write!(f, "local:{user}"),
             Self::Principal(name) => name.fmt(f),
         }
+    }
+}
+
+impl FromStr for Actor {
+    type Err = InvalidPrincipalName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("local:") {
+            Some(user) => Ok(Self::Operator(user.into())),
+            None => PrincipalName::new(text).map(Self::Principal),
+        }
+    }
+}
+
+impl TryFrom<String> for Actor {
+    type Error = InvalidPrincipalName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Actor> for String {
+    fn from(actor: Actor) -> Self {
+        actor.to_string()
     }
 }
 
@@ -114,5 +148,146 @@ impl Grant {
     /// Whether it counts at that moment.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && self.not_before <= now && now < self.expires
+    }
+}
+
+/// Most privileges of one grant.
+pub const PRIVILEGES_MAX: usize = 200;
+
+/// Longest reason or ticket, bytes.
+pub const REASON_BYTES_MAX: usize = 1000;
+
+/// Why a grant cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// It has something that this version would not hold to.
+    #[error("not enforced by this version: {0}")]
+    NotEnforced(&'static str),
+    /// It allows nothing.
+    #[error("at least one privilege is needed")]
+    NoPrivilege,
+    /// More than [`PRIVILEGES_MAX`].
+    #[error("a grant has at most {PRIVILEGES_MAX} privileges")]
+    TooManyPrivileges,
+    /// It says not why.
+    #[error("a reason is needed")]
+    NoReason,
+    /// Its reason or ticket is long, or would confuse a terminal.
+    #[error("a reason or ticket has at most {REASON_BYTES_MAX} bytes and no control characters")]
+    BadText,
+    /// It lasts too long, or not at all.
+    #[error(transparent)]
+    Duration(#[from] duration::DurationError),
+}
+
+impl Grant {
+    /// When it ended or will end: by revocation or expiry, whichever is first.
+    pub fn ends(&self) -> Timestamp {
+        self.revoked.as_ref().map_or(self.expires, |revoked| revoked.at.min(self.expires))
+    }
+
+    /// The next moment at which it begins or expires by itself; a revoked one does neither.
+    pub fn next_change_after(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.revoked.is_some() {
+            return None;
+        }
+        [self.not_before, self.expires].into_iter().find(|moment| now < *moment)
+    }
+
+    /// Refuses what this version would not hold to.
+    ///
+    /// # Errors
+    /// Names the first limit, row filter or route that is set.
+    pub fn check_enforceable(&self) -> Result<(), GrantError> {
+        let GrantLimits { statements, rows, bytes } = self.limits;
+        let unenforced = [
+            (statements.is_some(), "statements limit"),
+            (rows.is_some(), "rows limit"),
+            (bytes.is_some(), "bytes limit"),
+            (self.row_filter.is_some(), "row filter"),
+            (self.route.is_some(), "route"),
+        ];
+        match unenforced.into_iter().find(|(set, _)| *set) {
+            Some((_, what)) => Err(GrantError::NotEnforced(what)),
+            None => Ok(()),
+        }
+    }
+
+    /// Everything that a grant must be before it is kept.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, in a sentence for whoever makes it.
+    pub fn check(&self) -> Result<(), GrantError> {
+        self.check_enforceable()?;
+        check_text(&self.privileges, &self.reason, self.ticket.as_deref())?;
+        duration::check(self.not_before.until(self.expires))?;
+        Ok(())
+    }
+}
+
+/// What grants and requests have in common.
+fn check_text(
+    privileges: &[Privilege],
+    reason: &str,
+    ticket: Option<&str>,
+) -> Result<(), GrantError> {
+    if privileges.is_empty() || privileges.iter().any(|privilege| privilege.items.is_empty()) {
+        return Err(GrantError::NoPrivilege);
+    }
+    if privileges.len() > PRIVILEGES_MAX {
+        return Err(GrantError::TooManyPrivileges);
+    }
+    check_reason(reason)?;
+    ticket.map_or(Ok(()), check_line)
+}
+
+fn check_reason(reason: &str) -> Result<(), GrantError> {
+    if reason.trim().is_empty() { Err(GrantError::NoReason) } else { check_line(reason) }
+}
+
+fn check_line(text: &str) -> Result<(), GrantError> {
+    let bad = text.len() > REASON_BYTES_MAX || text.chars().any(char::is_control);
+    if bad { Err(GrantError::BadText) } else { Ok(()) }
+}
+
+#[cfg(test)]
+pub(crate) mod fixture;
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::{at, grant};
+    use super::*;
+
+    #[test]
+    fn what_is_not_enforced_is_refused_not_ignored() {
+        let plain = grant("g_1", "SELECT ON s.t", 0, 60);
+        assert_eq!(plain.check(), Ok(()));
+        let mut limited = plain.clone();
+        limited.limits.rows = Some(10);
+        assert_eq!(
+            limited.check().unwrap_err().to_string(),
+            "not enforced by this version: rows limit"
+        );
+        let mut filtered = plain.clone();
+        filtered.row_filter = Some("true".into());
+        assert_eq!(filtered.check(), Err(GrantError::NotEnforced("row filter")));
+        let mut routed = plain;
+        routed.route = Some("primary".into());
+        assert_eq!(routed.check(), Err(GrantError::NotEnforced("route")));
+    }
+
+    #[test]
+    fn a_grant_counts_from_its_beginning_until_before_its_expiry() {
+        let grant = grant("g_1", "SELECT ON s.t", 10, 20);
+        let live = [9, 10, 19, 20].map(|second| grant.is_live(at(second)));
+        assert_eq!(live, [false, true, true, false]);
+    }
+
+    #[test]
+    fn actors_are_written_and_read_back() {
+        for text in ["local:root", "alice"] {
+            assert_eq!(text.parse::<Actor>().map(|actor| actor.to_string()), Ok(text.to_owned()));
+        }
+        assert!("".parse::<Actor>().is_err());
     }
 }

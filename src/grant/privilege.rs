@@ -1,8 +1,23 @@
 //! Privileges and their grammar: `item {, item} ON object`.
+//!
+//! Text comes in through [`parse`] and goes out through [`Privilege::display`]; each engine quotes and
+//! folds names its own way. [`Privilege::new`] is the one normal form, so that equal privileges are
+//! equal values.
 
-use std::collections::BTreeSet;
+mod error;
+mod parse;
+mod types;
 
-use crate::sql::access::{Object, Operation};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::sql::Engine;
+use crate::sql::access::{Access, Columns, Object, Operation};
+use crate::sql::name::QualifiedName;
+
+pub use error::{BYTES_MAX, ParseError, ParseErrorKind};
+pub use parse::{parse, parse_list, parse_stored};
+pub use types::normalise_arguments;
 
 /// What a grant allows on one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,3 +47,222 @@ pub enum Level {
     /// All that the service account may do there; on a database also DDL, roles and settings.
     Admin,
 }
+
+impl Level {
+    /// Every level, narrowest first.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Admin];
+
+    /// The key word.
+    pub const fn keyword(self) -> &'static str {
+        match self {
+            Self::Read => "READ",
+            Self::Write => "WRITE",
+            Self::Admin => "ADMIN",
+        }
+    }
+
+    /// Whether the level can be given on such an object. READ and WRITE say nothing about a function,
+    /// and WRITE on a sequence would leave open whether `setval` is meant.
+    pub const fn fits(self, object: &Object) -> bool {
+        match object {
+            Object::Database | Object::Schema(_) | Object::Relation(_) => true,
+            Object::Sequence(_) => matches!(self, Self::Read | Self::Admin),
+            Object::Function { .. } => matches!(self, Self::Admin),
+        }
+    }
+
+    /// Whether giving the operation beside the level, on the same object, adds nothing.
+    const fn implies(self, operation: Operation) -> bool {
+        match self {
+            Self::Read => matches!(operation, Operation::Select),
+            Self::Write => matches!(
+                operation,
+                Operation::Select | Operation::Insert | Operation::Update | Operation::Delete
+            ),
+            Self::Admin => true,
+        }
+    }
+}
+
+/// Whether an operation can be granted on such an object. On a schema or database it means: on every
+/// relation there (EXECUTE: every function), but for CREATE and USAGE, which mean the schema or
+/// database itself.
+pub const fn operation_fits(operation: Operation, object: &Object) -> bool {
+    use Operation as Op;
+    match object {
+        Object::Database => !matches!(operation, Op::Usage),
+        Object::Schema(_) => true,
+        Object::Relation(_) => !matches!(operation, Op::Usage | Op::Execute | Op::Create),
+        Object::Sequence(_) => matches!(operation, Op::Select | Op::Update | Op::Usage),
+        Object::Function { .. } => matches!(operation, Op::Execute),
+    }
+}
+
+impl Privilege {
+    /// A privilege in normal form: the widest level alone, then operations in a fixed order, each
+    /// once; a whole operation absorbs its columns, and what the level implies is left out.
+    pub fn new(items: impl IntoIterator<Item = Item>, object: Object) -> Self {
+        let mut level = None;
+        let mut operations: BTreeMap<Operation, Option<BTreeSet<Box<str>>>> = BTreeMap::new();
+        for item in items {
+            match item {
+                Item::Level(found) => level = level.max(Some(found)),
+                Item::Operation(operation, columns) => {
+                    operations
+                        .entry(operation)
+                        .and_modify(|held| match (held.as_mut(), &columns) {
+                            (Some(names), Some(more)) => names.extend(more.iter().cloned()),
+                            _ => *held = None,
+                        })
+                        .or_insert(columns);
+                }
+            }
+        }
+        if let Some(level) = level {
+            operations.retain(|operation, _| !level.implies(*operation));
+        }
+        let items = level
+            .map(Item::Level)
+            .into_iter()
+            .chain(operations.into_iter().map(|(operation, on)| Item::Operation(operation, on)))
+            .collect();
+        Self { items, object }
+    }
+
+    /// The smallest privilege that covers an access; `None` for metadata, which any privilege covers.
+    pub fn for_access(access: &Access) -> Option<Self> {
+        let (item, object) = match access {
+            Access::Metadata => return None,
+            Access::Admin(object) => (Item::Level(Level::Admin), object.clone()),
+            Access::OwnedSequence { operation, sequence, .. } => {
+                (Item::Operation(*operation, None), Object::Sequence(sequence.clone()))
+            }
+            Access::Privilege { operation, object, columns } => {
+                let columns = match columns {
+                    Columns::Named(names) if !names.is_empty() => Some(names.clone()),
+                    Columns::Named(_) | Columns::Any | Columns::Whole => None,
+                };
+                (Item::Operation(*operation, columns), object.clone())
+            }
+        };
+        Some(Self { items: vec![item], object })
+    }
+
+    /// The privilege in the grammar of `--privilege`, quoted as the engine quotes: [`parse`] reads it
+    /// back.
+    pub fn display(&self, engine: Engine) -> impl fmt::Display {
+        Shown { privilege: self, quote: Quote::of(engine) }
+    }
+
+    /// The privilege as it is stored, whatever the engine: [`parse_stored`] reads it back.
+    pub fn stored(&self) -> String {
+        Shown { privilege: self, quote: Quote::Double }.to_string()
+    }
+}
+
+impl fmt::Display for Privilege {
+    /// As PostgreSQL quotes. Where the engine is known, [`Privilege::display`] says it as that does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.display(Engine::Postgres).fmt(f)
+    }
+}
+
+/// How names are quoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quote {
+    Double,
+    Backtick,
+}
+
+impl Quote {
+    const fn of(engine: Engine) -> Self {
+        match engine {
+            Engine::Postgres => Self::Double,
+            Engine::Mysql => Self::Backtick,
+        }
+    }
+
+    const fn mark(self) -> char {
+        match self {
+            Self::Double => '"',
+            Self::Backtick => '`',
+        }
+    }
+}
+
+struct Shown<'a> {
+    privilege: &'a Privilege,
+    quote: Quote,
+}
+
+impl Shown<'_> {
+    /// Bare where both engines read it back unchanged, quoted otherwise.
+    fn name(&self, f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+        let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if plain {
+            return f.write_str(name);
+        }
+        let mark = self.quote.mark();
+        write!(f, "{mark}")?;
+        for c in name.chars() {
+            if c == mark {
+                write!(f, "{mark}")?;
+            }
+            write!(f, "{c}")?;
+        }
+        write!(f, "{mark}")
+    }
+
+    fn qualified(&self, f: &mut fmt::Formatter<'_>, name: &QualifiedName) -> fmt::Result {
+        self.name(f, &name.schema)?;
+        f.write_str(".")?;
+        self.name(f, &name.name)
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, item) in self.privilege.items.iter().enumerate() {
+            if n > 0 {
+                f.write_str(", ")?;
+            }
+            match item {
+                Item::Level(level) => f.write_str(level.keyword())?,
+                Item::Operation(operation, columns) => {
+                    f.write_str(operation.keyword())?;
+                    let Some(columns) = columns else { continue };
+                    f.write_str(" (")?;
+                    for (n, column) in columns.iter().enumerate() {
+                        if n > 0 {
+                            f.write_str(", ")?;
+                        }
+                        self.name(f, column)?;
+                    }
+                    f.write_str(")")?;
+                }
+            }
+        }
+        f.write_str(" ON ")?;
+        match &self.privilege.object {
+            Object::Database => f.write_str("DATABASE"),
+            Object::Schema(schema) => {
+                f.write_str("SCHEMA ")?;
+                self.name(f, schema)
+            }
+            Object::Relation(name) => self.qualified(f, name),
+            Object::Sequence(name) => {
+                f.write_str("SEQUENCE ")?;
+                self.qualified(f, name)
+            }
+            Object::Function { name, arguments } => {
+                f.write_str("FUNCTION ")?;
+                self.qualified(f, name)?;
+                write!(f, "({arguments})")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Who is calling: principals, their tokens, and the verifiers that prove one.
 
+pub mod base32;
+pub mod scram;
 pub mod token;
 
 use std::fmt;
@@ -65,8 +67,39 @@ impl From<PrincipalName> for String {
 #[serde(transparent)]
 pub struct TokenId(pub Box<str>);
 
+impl TokenId {
+    /// Random bytes that a public name is made of.
+    pub const RANDOM_BYTES: usize = 8;
+
+    /// A new public name. It tells nothing about the token: both are drawn on their own.
+    pub fn generate(random: &[u8; Self::RANDOM_BYTES]) -> Self {
+        let mut name = String::from("t_");
+        name.extend(base32::encode(random).chars().take(12));
+        Self(name.into())
+    }
+}
+
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_principal_has_a_name_that_can_be_shown() {
+        for wrong in ["", "a\nb", "a\0", "local:root", &"a".repeat(64)] {
+            assert_eq!(PrincipalName::new(wrong), Err(InvalidPrincipalName), "{wrong:?}");
+        }
+        assert!(PrincipalName::new("alice@example.com").is_ok());
+    }
+
+    #[test]
+    fn a_public_name_has_twelve_characters_after_its_prefix() {
+        let id = TokenId::generate(&[0xff; 8]);
+        assert_eq!(id.to_string(), "t_zzzzzzzzzzzz");
     }
 }

@@ -32,6 +32,12 @@ pub enum Operation {
     Create,
 }
 
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.keyword())
+    }
+}
+
 impl Operation {
     /// Every operation, in the order in which they are shown.
     pub const ALL: [Self; 11] = [
@@ -141,6 +147,17 @@ pub enum Access {
         /// To which columns.
         columns: Columns,
     },
+    /// An operation on a sequence that a column of a relation owns (`serial`, identity): as
+    /// [`Access::Privilege`] on the sequence, but USAGE also comes with WRITE on the owner, and any
+    /// operation with ADMIN on it.
+    OwnedSequence {
+        /// What is done.
+        operation: Operation,
+        /// To which sequence.
+        sequence: QualifiedName,
+        /// The relation whose column owns it.
+        owner: QualifiedName,
+    },
     /// Something that only the level ADMIN on this object (or above it) covers: DDL, roles, settings.
     Admin(Object),
 }
@@ -150,6 +167,9 @@ impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Metadata => f.write_str("any privilege"),
+            Self::OwnedSequence { operation, sequence, .. } => {
+                write!(f, "{} ON SEQUENCE {sequence}", operation.keyword())
+            }
             Self::Admin(object) => write!(f, "ADMIN ON {object}"),
             Self::Privilege { operation, object, columns } => {
                 f.write_str(operation.keyword())?;

@@ -1,0 +1,178 @@
+//! How each thing of the API is presented.
+
+use serde::Serialize;
+
+use super::output::Present;
+use crate::control::model::{
+    GrantInfo, GrantState, OpenSession, RequestInfo, RequestState, TokenInfo, TokenState,
+};
+use crate::control::words::moment;
+use crate::time::Timestamp;
+
+fn moment_of(time: Option<Timestamp>) -> String {
+    time.map(moment).unwrap_or_default()
+}
+
+/// The word that the API has for a state.
+pub trait Word: Serialize {
+    /// The word.
+    fn word(&self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(word)) => word,
+            _ => String::new(),
+        }
+    }
+}
+
+impl Word for TokenState {}
+impl Word for GrantState {}
+impl Word for RequestState {}
+
+/// Privileges on one line.
+pub fn privileges(privileges: &[String]) -> String {
+    privileges.join("; ")
+}
+
+impl Present for TokenInfo {
+    const HEADINGS: &'static [&'static str] =
+        &["ID", "PRINCIPAL", "STATE", "EXPIRES", "ISSUED", "BY"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            self.principal.clone(),
+            self.state.word(),
+            moment(self.expires),
+            moment(self.issued),
+            self.issued_by.clone(),
+        ]
+    }
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("id", self.id.clone()),
+            ("principal", self.principal.clone()),
+            ("state", self.state.word()),
+            ("issued", moment(self.issued)),
+            ("issued by", self.issued_by.clone()),
+            ("expires", moment(self.expires)),
+            ("revoked", moment_of(self.revoked)),
+        ]
+    }
+}
+
+impl Present for GrantInfo {
+    const HEADINGS: &'static [&'static str] =
+        &["ID", "PRINCIPAL", "DATABASE", "STATE", "EXPIRES", "PRIVILEGES"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            self.principal.clone(),
+            self.database.clone(),
+            self.state.word(),
+            moment(self.expires),
+            privileges(&self.privileges),
+        ]
+    }
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = vec![
+            ("id", self.id.clone()),
+            ("principal", self.principal.clone()),
+            ("database", self.database.clone()),
+            ("state", self.state.word()),
+        ];
+        fields.extend(self.privileges.iter().map(|text| ("privilege", text.clone())));
+        fields.extend([
+            ("not before", moment(self.not_before)),
+            ("expires", moment(self.expires)),
+            ("reason", self.reason.clone()),
+            ("ticket", self.ticket.clone().unwrap_or_default()),
+            ("approved by", self.approvers.join(", ")),
+            ("request", self.request.clone().unwrap_or_default()),
+            ("created", moment(self.created)),
+        ]);
+        if let Some(revoked) = &self.revoked {
+            fields.extend([
+                ("revoked", moment(revoked.at)),
+                ("revoked by", revoked.by.to_string()),
+                ("because", revoked.reason.as_deref().unwrap_or_default().to_owned()),
+            ]);
+        }
+        fields
+    }
+}
+
+impl Present for RequestInfo {
+    const HEADINGS: &'static [&'static str] =
+        &["ID", "PRINCIPAL", "DATABASE", "STATE", "FOR", "PRIVILEGES", "REASON"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            self.principal.clone(),
+            self.database.clone(),
+            self.state.word(),
+            self.duration.clone(),
+            privileges(&self.privileges),
+            self.reason.clone(),
+        ]
+    }
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = vec![
+            ("id", self.id.clone()),
+            ("principal", self.principal.clone()),
+            ("requester", self.requester.clone()),
+            ("database", self.database.clone()),
+            ("state", self.state.word()),
+        ];
+        fields.extend(self.privileges.iter().map(|text| ("privilege", text.clone())));
+        fields.extend([
+            ("for", self.duration.clone()),
+            ("reason", self.reason.clone()),
+            ("ticket", self.ticket.clone().unwrap_or_default()),
+            ("created", moment(self.created)),
+            ("waits until", moment(self.waits_until)),
+            ("decided", moment_of(self.decided)),
+            ("decided by", self.decided_by.clone().unwrap_or_default()),
+            ("because", self.denial.clone().unwrap_or_default()),
+            ("grant", self.grant.clone().unwrap_or_default()),
+        ]);
+        fields
+    }
+}
+
+impl Present for OpenSession {
+    const HEADINGS: &'static [&'static str] =
+        &["ID", "PRINCIPAL", "DATABASE", "ENGINE", "CLIENT", "APPLICATION", "STARTED", "TOKEN"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            self.principal.clone(),
+            self.database.clone(),
+            self.engine.to_string(),
+            self.client.clone(),
+            self.application.clone().unwrap_or_default(),
+            moment(self.started),
+            self.token.clone(),
+        ]
+    }
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        Self::HEADINGS.iter().copied().zip(self.cells()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_words() {
+        assert_eq!(RequestState::Pending.word(), "pending");
+        assert_eq!(GrantState::Future.word(), "future");
+    }
+}

@@ -1,0 +1,240 @@
+//! Every grant that matters at one moment, by caller. Immutable: a change makes the next snapshot.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Grant;
+use crate::identity::PrincipalName;
+use crate::time::Timestamp;
+
+/// How long an ended grant is kept for denials to name: 24 hours.
+pub const ENDED_KEPT: Duration = Duration::from_hours(24);
+
+/// The grants of one caller on one database: live ones, ones that begin later, and ones that ended in
+/// the last [`ENDED_KEPT`]. The one that expires last comes first. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct HeldGrants(Option<Arc<[Arc<Grant>]>>);
+
+impl HeldGrants {
+    /// Puts grants of one caller on one database in order.
+    pub fn new(grants: impl IntoIterator<Item = Arc<Grant>>) -> Self {
+        let mut grants: Vec<_> = grants.into_iter().collect();
+        grants.sort_by(|a, b| (b.expires, &a.id).cmp(&(a.expires, &b.id)));
+        Self((!grants.is_empty()).then(|| grants.into()))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Arc<Grant>> {
+        self.0.as_deref().unwrap_or_default().iter()
+    }
+
+    /// Those that count at that moment; the one that expires last comes first.
+    pub fn live(&self, now: Timestamp) -> impl Iterator<Item = &Arc<Grant>> + Clone {
+        self.iter().filter(move |grant| grant.is_live(now))
+    }
+
+    /// Whether any counts at that moment.
+    pub fn any_live(&self, now: Timestamp) -> bool {
+        self.live(now).next().is_some()
+    }
+
+    /// The next moment at which one begins or expires by itself.
+    pub fn next_change_after(&self, now: Timestamp) -> Option<Timestamp> {
+        self.iter().filter_map(|grant| grant.next_change_after(now)).min()
+    }
+
+    /// Whether both are the same list of the same snapshot or of snapshots between which nothing of
+    /// this caller changed: what was decided with one and has not expired holds with the other.
+    pub fn same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a HeldGrants {
+    type Item = &'a Arc<Grant>;
+    type IntoIter = std::slice::Iter<'a, Arc<Grant>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// Every caller's grants at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct GrantSnapshot {
+    epoch: u64,
+    callers: HashMap<PrincipalName, HashMap<Box<str>, HeldGrants>>,
+}
+
+impl GrantSnapshot {
+    /// The first snapshot, from grants in any order.
+    pub fn new(grants: impl IntoIterator<Item = Arc<Grant>>, now: Timestamp) -> Self {
+        let mut lists: HashMap<PrincipalName, HashMap<Box<str>, Vec<Arc<Grant>>>> = HashMap::new();
+        for grant in grants {
+            if kept(&grant, now) {
+                let databases = lists.entry(grant.principal.clone()).or_default();
+                databases.entry(grant.database.clone()).or_default().push(grant);
+            }
+        }
+        let callers = lists
+            .into_iter()
+            .map(|(principal, databases)| {
+                let held = databases.into_iter().map(|(name, list)| (name, HeldGrants::new(list)));
+                (principal, held.collect())
+            })
+            .collect();
+        Self { epoch: 1, callers }
+    }
+
+    /// Grows with each change.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The grants of a caller on a database.
+    pub fn held(&self, principal: &PrincipalName, database: &str) -> HeldGrants {
+        self.callers
+            .get(principal)
+            .and_then(|databases| databases.get(database))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Every grant that the snapshot holds, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Grant>> {
+        self.callers.values().flat_map(HashMap::values).flatten()
+    }
+
+    /// The next moment at which any grant begins or expires by itself.
+    pub fn next_change_after(&self, now: Timestamp) -> Option<Timestamp> {
+        self.iter().filter_map(|grant| grant.next_change_after(now)).min()
+    }
+
+    /// Grants that ran out after `since` and up to `now`, so that somebody can say so; not the
+    /// revoked ones.
+    pub fn expired_between(&self, since: Timestamp, now: Timestamp) -> Vec<Arc<Grant>> {
+        self.iter()
+            .filter(|grant| {
+                grant.revoked.is_none() && since < grant.expires && grant.expires <= now
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// The next snapshot, in which this grant is new or replaces its former state. The other callers'
+    /// lists stay the same values.
+    #[must_use]
+    pub fn with(&self, grant: &Arc<Grant>, now: Timestamp) -> Self {
+        let mut callers = self.callers.clone();
+        let databases = callers.entry(grant.principal.clone()).or_default();
+        let held = databases.entry(grant.database.clone()).or_default();
+        let others = held.iter().filter(|other| other.id != grant.id && kept(other, now));
+        *held = HeldGrants::new(others.chain([grant]).cloned());
+        Self { epoch: self.epoch + 1, callers }
+    }
+
+    /// The next snapshot, without the grants that ended long ago; `None` when there are none.
+    #[must_use]
+    pub fn pruned(&self, now: Timestamp) -> Option<Self> {
+        if self.iter().all(|grant| kept(grant, now)) {
+            return None;
+        }
+        let mut callers = self.callers.clone();
+        for databases in callers.values_mut() {
+            for held in databases.values_mut() {
+                if held.iter().any(|grant| !kept(grant, now)) {
+                    *held = HeldGrants::new(held.iter().filter(|grant| kept(grant, now)).cloned());
+                }
+            }
+            databases.retain(|_, held| held.0.is_some());
+        }
+        callers.retain(|_, databases| !databases.is_empty());
+        Some(Self { epoch: self.epoch + 1, callers })
+    }
+}
+
+fn kept(grant: &Grant, now: Timestamp) -> bool {
+    now < grant.ends() + ENDED_KEPT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grant::Revocation;
+    use crate::grant::fixture::{at, grant};
+
+    const HOUR: u64 = 3600;
+
+    fn name(text: &str) -> PrincipalName {
+        PrincipalName::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_caller_sees_only_its_own_grants_on_that_database_latest_expiry_first() {
+        let mut other = grant("g_3", "SELECT ON s.t", 0, 9);
+        other.database = "crm".into();
+        let grants =
+            [grant("g_1", "SELECT ON s.t", 0, 5), grant("g_2", "SELECT ON s.t", 0, 7), other];
+        let snapshot = GrantSnapshot::new(grants.map(Arc::new), at(0));
+        let held = snapshot.held(&name("alice"), "shop");
+        let ids: Vec<_> = held.iter().map(|grant| grant.id.to_string()).collect();
+        assert_eq!(ids, ["g_2", "g_1"]);
+        assert_eq!(snapshot.held(&name("bob"), "shop").iter().count(), 0);
+        assert_eq!(snapshot.held(&name("alice"), "other").iter().count(), 0);
+    }
+
+    #[test]
+    fn ended_grants_stay_for_a_day() {
+        let mut revoked = grant("g_2", "SELECT ON s.t", 0, 9 * HOUR);
+        revoked.revoked = Some(Revocation { at: at(HOUR), by: "local:root".into(), reason: None });
+        let grants = [grant("g_1", "SELECT ON s.t", 0, 2 * HOUR), revoked];
+        let snapshot = GrantSnapshot::new(grants.map(Arc::new), at(3 * HOUR));
+        assert_eq!(snapshot.iter().count(), 2);
+        assert!(snapshot.pruned(at(24 * HOUR)).is_none());
+        let pruned = snapshot.pruned(at(25 * HOUR)).unwrap();
+        assert_eq!(pruned.iter().count(), 1);
+        assert_eq!(pruned.epoch(), 2);
+        assert_eq!(pruned.pruned(at(26 * HOUR)).unwrap().iter().count(), 0);
+    }
+
+    #[test]
+    fn a_change_replaces_the_grant_and_leaves_other_callers_as_they_are() {
+        let mut bobs = grant("g_2", "SELECT ON s.t", 0, 9);
+        bobs.principal = name("bob");
+        let first = GrantSnapshot::new([Arc::new(bobs)], at(0));
+        let one = Arc::new(grant("g_1", "SELECT ON s.t", 0, 9));
+        let second = first.with(&one, at(0));
+        let mut revoked = grant("g_1", "SELECT ON s.t", 0, 9);
+        revoked.revoked = Some(Revocation { at: at(1), by: "local:root".into(), reason: None });
+        let third = second.with(&Arc::new(revoked), at(1));
+        assert_eq!((second.epoch(), third.epoch()), (2, 3));
+        let [one, two, three] =
+            [&first, &second, &third].map(|snapshot| snapshot.held(&name("bob"), "shop"));
+        assert!(one.same(&two) && two.same(&three));
+        let held = third.held(&name("alice"), "shop");
+        assert_eq!(held.iter().count(), 1);
+        assert!(!held.same(&second.held(&name("alice"), "shop")));
+        assert!(second.held(&name("alice"), "shop").any_live(at(1)));
+        assert!(!held.any_live(at(1)));
+    }
+
+    #[test]
+    fn the_next_change_is_a_beginning_or_an_expiry_not_a_revoked_grants() {
+        let mut revoked = grant("g_3", "SELECT ON s.t", 0, 4);
+        revoked.revoked = Some(Revocation { at: at(1), by: "local:root".into(), reason: None });
+        let grants =
+            [grant("g_1", "SELECT ON s.t", 5, 9), grant("g_2", "SELECT ON s.t", 0, 7), revoked];
+        let snapshot = GrantSnapshot::new(grants.map(Arc::new), at(0));
+        assert_eq!(snapshot.next_change_after(at(0)), Some(at(5)));
+        assert_eq!(snapshot.next_change_after(at(5)), Some(at(7)));
+        assert_eq!(snapshot.next_change_after(at(7)), Some(at(9)));
+        assert_eq!(snapshot.next_change_after(at(9)), None);
+        assert_eq!(snapshot.expired_between(at(0), at(7)).len(), 1);
+        assert_eq!(snapshot.expired_between(at(7), at(9)).len(), 1);
+    }
+}
