@@ -14,6 +14,8 @@ pub mod grant;
 
 pub mod audit;
 
+pub mod store;
+
 pub mod tls;
 
 pub mod session;

@@ -1,5 +1,8 @@
 //! Who may do what, until when, and why: privileges, grants, requests, and the decision.
 
+mod cover;
+pub mod decide;
+pub mod denial;
 pub mod duration;
 pub mod privilege;
 pub mod request;
