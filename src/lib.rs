@@ -16,10 +16,18 @@ pub mod audit;
 
 pub mod store;
 
+pub mod net;
 pub mod tls;
+pub mod upstream;
 
 pub mod session;
 
 pub mod control;
+
+pub mod telemetry;
+
+pub mod config;
+
+pub mod server;
 
 pub mod cli;

@@ -1,9 +1,13 @@
-//! `daypass audit`.
+//! `daypass audit`: the audit stream, read from the file that the proxy names.
+
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
 use super::client::Client;
+use super::output::{self, Output};
 use super::{Exit, Failure, OutputOption};
+use crate::audit::tail::{self, Filter, Follow, Line};
 use crate::control::model::AuditPlace;
 
 /// Arguments of `audit`.
@@ -22,6 +26,11 @@ enum Verb {
         /// Go on with new ones as they come
         #[arg(long, short)]
         follow: bool,
+        /// How many of the latest
+        #[arg(long, short = 'n', default_value_t = 20, value_name = "COUNT")]
+        lines: usize,
+        #[command(flatten)]
+        wanted: Wanted,
     },
     /// Print every record of a session, grant, request, token or statement
     Show {
@@ -30,12 +39,69 @@ enum Verb {
     },
 }
 
+/// Which records.
+#[derive(clap::Args)]
+struct Wanted {
+    /// Only this kind: decision, result, grant …
+    #[arg(long)]
+    kind: Option<String>,
+    /// Only this principal's
+    #[arg(long = "user", value_name = "USER")]
+    principal: Option<String>,
+    /// Only on this database
+    #[arg(long)]
+    database: Option<String>,
+    /// Only of this session
+    #[arg(long)]
+    session: Option<String>,
+}
+
 /// Does it.
 pub async fn run(arguments: Arguments, client: &Client) -> Result<Exit, Failure> {
-    let _output = arguments.output.open();
-    let _place: AuditPlace = client.get("/v1/audit").await?;
+    let output = arguments.output.open();
+    let place: AuditPlace = client.get("/v1/audit").await?;
+    let Some(file) = place.file.map(PathBuf::from) else {
+        let sentence = "the proxy writes its audit stream to standard output only";
+        return Err(Failure::Failed(sentence.into()));
+    };
+    let unreadable = |error| Failure::Failed(format!("{}: {error}", file.display()));
     match arguments.verb {
-        Verb::Tail { follow: _ } | Verb::Show { id: _ } => {}
+        Verb::Tail { follow, lines, wanted } => {
+            let Wanted { kind, principal, database, session } = wanted;
+            let filter = Filter { kind, principal, database, session };
+            if !output.is_json() {
+                output::write(&format!("{}\n", tail::render_header(WIDTH)))?;
+            }
+            if !follow {
+                for line in tail::last(&file, lines, &filter).map_err(unreadable)? {
+                    show(&output, &line)?;
+                }
+                return Ok(Exit::Done);
+            }
+            for line in Follow::open(&file, lines, filter).map_err(unreadable)? {
+                show(&output, &line.map_err(unreadable)?)?;
+            }
+            Ok(Exit::Done)
+        }
+        Verb::Show { id } => {
+            let lines = tail::find(&file, &id).map_err(unreadable)?;
+            if lines.is_empty() {
+                return Err(Failure::Failed(format!("there is no record of {id}")));
+            }
+            for line in lines {
+                let text =
+                    if output.is_json() { line.raw } else { tail::render_record(&line.record) };
+                output::write(&format!("{text}\n"))?;
+            }
+            Ok(Exit::Done)
+        }
     }
-    Ok(Exit::Done)
+}
+
+/// Columns of a line where nothing says how wide the terminal is.
+const WIDTH: usize = 160;
+
+fn show(output: &Output, line: &Line) -> Result<(), Failure> {
+    let text = if output.is_json() { &line.raw } else { &tail::render_line(&line.record, WIDTH) };
+    Ok(output::write(&format!("{text}\n"))?)
 }

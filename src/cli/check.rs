@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{Exit, output};
+use crate::server;
 
 /// Arguments of `check`.
 #[derive(clap::Args)]
@@ -15,10 +16,11 @@ pub struct Arguments {
 
 /// Says every mistake of a configuration with its line and column.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    // The lead wires `crate::config` here.
-    output::say(&format!(
-        "daypass: check --config {} is not wired yet",
-        arguments.config.display()
-    ));
-    Exit::Failed.into()
+    match server::check(&arguments.config) {
+        Ok(()) => Exit::Done.into(),
+        Err(errors) => {
+            output::say(&errors.to_string());
+            Exit::Failed.into()
+        }
+    }
 }

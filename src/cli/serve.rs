@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{Exit, output};
+use crate::server;
 
 /// Arguments of `serve`.
 #[derive(clap::Args)]
@@ -15,10 +16,11 @@ pub struct Arguments {
 
 /// Runs the proxy until it is told to stop.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    // The lead wires `crate::server::serve(&arguments.config)` here.
-    output::say(&format!(
-        "daypass: serve --config {} is not wired yet",
-        arguments.config.display()
-    ));
-    Exit::Failed.into()
+    match server::serve(&arguments.config) {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => {
+            output::say(&format!("daypass: {error}"));
+            Exit::Failed.into()
+        }
+    }
 }

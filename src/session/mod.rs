@@ -1,4 +1,16 @@
 //! One client connection and what it holds upstream.
+//!
+//! The machine of a session does no I/O: [`postgres`] is the conversation on one wire, and what it
+//! shares with the other stands beside it: [`gate`] decides, [`trail`] records, [`scope`] knows what names
+//! mean, [`output`] is what it asks for. [`relay`] is the shell: both sockets, the clock, the tasks.
 
 pub mod call;
+pub mod gate;
+mod io;
+pub mod output;
+pub mod postgres;
+pub mod refusal;
 pub mod registry;
+pub mod relay;
+pub mod scope;
+pub mod trail;

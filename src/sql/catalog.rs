@@ -16,7 +16,7 @@ pub struct Catalog {
 }
 
 /// One schema's objects, by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
     /// Tables, views, sequences … (`pg_class`).
     pub relations: HashMap<Box<str>, Relation>,
@@ -29,7 +29,7 @@ pub struct Schema {
 }
 
 /// One relation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relation {
     /// What it is.
     pub kind: RelationKind,
@@ -63,7 +63,7 @@ pub enum RelationKind {
 }
 
 /// One overload of a function.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
     /// Types of its input arguments as `format_type` writes them, `integer, text`.
     pub arguments: Box<str>,
@@ -85,6 +85,11 @@ pub enum TypeKind {
 }
 
 impl Catalog {
+    /// Whether both know the same, whatever their versions.
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.server_version == other.server_version && self.schemas == other.schemas
+    }
+
     /// The relation of that qualified name.
     pub fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
         self.schemas.get(schema)?.relations.get(name)

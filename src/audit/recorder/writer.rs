@@ -342,6 +342,9 @@ impl Writer {
         statistics.waiting = statistics.waiting.saturating_sub(batch.count);
         statistics.waiting_bytes = statistics.waiting_bytes.saturating_sub(batch.weight);
         self.shared.accepts.store(self.shared.has_room(statistics), Ordering::Release);
+        if batch.closing && queue.records.is_empty() {
+            batch.waiters.append(&mut queue.waiters);
+        }
         drop(queue);
         for waiter in batch.waiters.drain(..) {
             // Who no longer listens does not mind.
@@ -358,6 +361,11 @@ impl Drop for Ended {
         self.0.accepts.store(false, Ordering::Release);
         let mut queue = self.0.lock();
         queue.health = Health::Down { since: now(), why: "the recorder has ended".into() };
+        let lost = queue.records.len() as u64 + queue.lost;
+        if lost > 0 {
+            queue.statistics.lost += lost - queue.lost;
+            tracing::error!(lost, "audit records came after the stream was closed");
+        }
         // Dropping their senders tells those who wait.
         queue.waiters.clear();
     }

@@ -1,10 +1,8 @@
-//! The Unix socket of the API: a folder of its own, a file that only its owner may open.
+//! The socket's file: whoever can open it is an operator, so nobody but its owner can.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{
-    DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt,
-};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -37,12 +35,12 @@ pub enum SocketError {
 
 /// The socket, listening. Its file goes when this is dropped.
 pub struct ApiSocket {
-    listener: Option<UnixListener>,
-    _place: Place,
+    pub(super) listener: UnixListener,
+    pub(super) place: Place,
 }
 
 /// The file of a socket, and the lock that keeps a second proxy from taking it for a stale one.
-pub struct Place {
+pub(super) struct Place {
     path: PathBuf,
     /// Device and inode: only our own file is removed.
     file: (u64, u64),
@@ -88,12 +86,7 @@ impl ApiSocket {
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(at(path))?;
         let file = identity(&fs::symlink_metadata(path).map_err(at(path))?);
         let place = Place { path: path.to_path_buf(), file, _lock: lock };
-        Ok(Self { listener: Some(listener), _place: place })
-    }
-
-    /// The listener, for the server to take; the file stays until the rest is dropped.
-    pub fn take(mut self) -> (Option<UnixListener>, Place) {
-        (self.listener.take(), self._place)
+        Ok(Self { listener, place })
     }
 }
 

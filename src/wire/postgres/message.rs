@@ -242,6 +242,28 @@ pub fn parameter_status(body: &[u8]) -> Result<(&str, &str), Violation> {
     Ok((body.c_str()?, body.c_str()?))
 }
 
+/// The values of a DataRow in text format; `None` is NULL.
+///
+/// # Errors
+/// When a length does not fit or a value is not UTF-8.
+pub fn text_row(body: &[u8]) -> Result<Vec<Option<String>>, Violation> {
+    let mut body = Reader::new(b'D', body);
+    let count = body.u16()?;
+    let mut row = Vec::with_capacity(usize::from(count));
+    for _ in 0..count {
+        let value = match usize::try_from(body.i32()?) {
+            Err(_) => None,
+            Ok(length) => {
+                let text = std::str::from_utf8(body.bytes(length)?);
+                Some(text.map_err(|_| Violation::Encoding('D'))?.to_owned())
+            }
+        };
+        row.push(value);
+    }
+    body.end()?;
+    Ok(row)
+}
+
 /// Rows that a CommandComplete body tells of: the last word, when it is a number.
 pub fn rows_of_tag(body: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(body.strip_suffix(b"\0").unwrap_or(body)).ok()?;

@@ -67,6 +67,11 @@ impl Report {
         Self { severity: Severity::Notice, ..Self::error("00000", message) }
     }
 
+    /// A warning.
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error("01000", message) }
+    }
+
     /// With DETAIL.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -110,6 +115,19 @@ impl Report {
             out.push(0);
         });
     }
+}
+
+/// AuthenticationOk.
+pub fn authentication_ok(out: &mut Vec<u8>) {
+    frame(out, b'R', |out| out.extend_from_slice(&0_u32.to_be_bytes()));
+}
+
+/// BackendKeyData: what a CancelRequest names the session by.
+pub fn backend_key_data(out: &mut Vec<u8>, process_id: u32, key: &[u8]) {
+    frame(out, b'K', |out| {
+        out.extend_from_slice(&process_id.to_be_bytes());
+        out.extend_from_slice(key);
+    });
 }
 
 /// ReadyForQuery.
@@ -201,6 +219,16 @@ pub fn data_row(out: &mut Vec<u8>, values: &[Option<String>]) {
 /// To a server: simple query.
 pub fn query(out: &mut Vec<u8>, text: &str) {
     frame(out, b'Q', |out| c_str(out, text));
+}
+
+/// To a server: prepare. `types` is as in [`Frontend::Parse`](super::message::Frontend::Parse).
+pub fn parse(out: &mut Vec<u8>, name: &str, text: &str, types: &[u8]) {
+    frame(out, b'P', |out| {
+        c_str(out, name);
+        c_str(out, text);
+        out.extend_from_slice(&count(types.len() / 4).to_be_bytes());
+        out.extend_from_slice(types);
+    });
 }
 
 /// To a server: run all of a portal.

@@ -1,7 +1,7 @@
 //! Logging a client in (manual 54.2.1 "Start-up", 54.3 "SASL Authentication"): bytes in, bytes and
 //! steps out. The shell owns the socket, the TLS handshake, the deadline and the random bytes.
 //!
-//! One type a state: [`opening`] until the start-up message, [`sasl`] until the proof. On success the
+//! One type a state: `opening` until the start-up message, `sasl` until the proof. On success the
 //! last message written is AuthenticationSASLFinal: what can still go wrong then (an unknown database, a
 //! server that does not answer) is told by the session before it sends AuthenticationOk.
 

@@ -1,0 +1,27 @@
+# The two commands that a newcomer needs: `make demo` and `make test`. Each installs what is missing.
+
+.PHONY: help demo demo-stop test lint bench
+
+help:
+	@echo "make demo            the whole story on real servers; leaves them running (CHECK=1: asserts and stops)"
+	@echo "make demo-stop       ends what make demo left running"
+	@echo "make test            every test, on real servers and with real clients"
+	@echo "make lint            fmt, clippy, cargo-deny, shellcheck"
+
+demo:
+	@scripts/install build demo
+	@cargo build --bin daypass
+	@scripts/demo $(if $(CHECK),check)
+
+demo-stop:
+	@scripts/demo stop
+
+test:
+	@scripts/install build servers clients
+	@cargo test --workspace
+
+lint:
+	@scripts/lint
+
+bench:
+	@echo "make bench: not yet" >&2; exit 64

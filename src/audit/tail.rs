@@ -1,1 +1,0 @@
-//! Reads the stream back: follows a file, picks records, shows them.

@@ -1,0 +1,249 @@
+//! The configuration file: typed settings, and every error at once with its place.
+//!
+//! Others are handed values from here, never these types' file. `config/daypass.toml` shows every
+//! setting with its default; a test holds the two together.
+
+mod read;
+mod source;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::audit::recorder;
+use crate::audit::redact::TextSettings;
+use crate::secret::Secret;
+use crate::sql::Engine;
+use crate::telemetry::Log;
+use crate::wire;
+
+pub use source::{ConfigError, ConfigErrors, Located, Position};
+
+/// All settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The file that they come from.
+    pub file: PathBuf,
+    /// Where clients connect; at least one.
+    pub listeners: Vec<Listener>,
+    /// What they can reach; at least one, each name once.
+    pub databases: Vec<Database>,
+    /// Where grants, requests and tokens are kept.
+    pub store: Store,
+    /// The HTTP API.
+    pub api: Api,
+    /// The audit stream.
+    pub audit: Audit,
+    /// How much one client may ask for.
+    pub limits: Limits,
+    /// How long tokens count.
+    pub token: Token,
+    /// How long grants count.
+    pub grant: Grant,
+    /// How long requests wait.
+    pub request: Request,
+    /// Who approves requests.
+    pub approval: Approval,
+    /// Where `/metrics`, `/livez` and `/readyz` are served, over plain HTTP.
+    pub metrics: Option<Located<SocketAddr>>,
+    /// The proxy's own log, on standard error.
+    pub log: Log,
+    /// The process.
+    pub server: Server,
+}
+
+/// `[[listener]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Which protocol is spoken there.
+    pub engine: Engine,
+    /// Address and port; port 0 takes a free one.
+    pub address: Located<SocketAddr>,
+    /// Certificate and key; always there off loopback.
+    pub tls: Option<Tls>,
+    /// MySQL only: the database that its greeting speaks for.
+    pub database: Option<Located<String>>,
+}
+
+/// `tls = { … }` of a listener. Files are read by whoever uses them, again on SIGHUP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tls {
+    /// PEM: the certificate and those between it and its root.
+    pub certificate_file: Located<PathBuf>,
+    /// PEM: its private key.
+    pub key_file: Located<PathBuf>,
+}
+
+/// `[[database]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Database {
+    /// What a client gives as database name.
+    pub name: Located<String>,
+    /// The kind of server.
+    pub engine: Engine,
+    /// URL of the primary, with the service account and no password: `postgres://user@host/name`.
+    pub primary: Located<String>,
+    /// URLs of its replicas.
+    pub replicas: Vec<Located<String>>,
+    /// Password of the service account, when it needs one.
+    pub password: Option<Secret>,
+    /// Whether the database enforces grants, too.
+    pub second_lock: SecondLock,
+    /// How often the catalog is read again, for changes made past the proxy.
+    pub catalog_refresh: Duration,
+}
+
+/// Whether the database enforces grants, too. Roles come with a later version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondLock {
+    /// The proxy's decision is the only lock.
+    None,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    /// The SQLite file.
+    pub file: Located<PathBuf>,
+}
+
+/// `[api]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Api {
+    /// The Unix socket, in a folder that nobody else can enter: [`Config::prepare`].
+    pub socket: Located<PathBuf>,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audit {
+    /// Sinks and queue.
+    pub recorder: recorder::Settings,
+    /// When a statement may be forwarded.
+    pub mode: recorder::Mode,
+    /// What is kept of statements.
+    pub text: TextSettings,
+    /// What is kept of bind parameters.
+    pub parameters: Parameters,
+}
+
+/// What is kept of bind parameters; [`crate::audit::redact::ParameterSettings`] has the key, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parameters {
+    /// Values up to so many bytes each.
+    Full {
+        /// Longest value, bytes.
+        bytes_max: usize,
+    },
+    /// A keyed hash of each.
+    Hashed,
+    /// Lengths.
+    Omitted,
+}
+
+/// `[limits]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Sizes and counts of the protocol.
+    pub wire: wire::Limits,
+    /// Tokens of a statement.
+    pub statement_tokens_max: usize,
+    /// Depth of its parentheses, prefixes and the like.
+    pub statement_nesting_max: usize,
+    /// Sessions in all.
+    pub sessions_max: usize,
+    /// Sessions of one principal.
+    pub sessions_per_principal_max: usize,
+    /// From connecting to the end of login.
+    pub login_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            wire: wire::Limits::default(),
+            statement_tokens_max: 600_000,
+            statement_nesting_max: 256,
+            sessions_max: 5_000,
+            sessions_per_principal_max: 100,
+            login_deadline: Duration::from_secs(15),
+        }
+    }
+}
+
+/// `[token]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// When the issuer does not say.
+    pub ttl_default: Duration,
+    /// At most.
+    pub ttl_max: Duration,
+}
+
+/// `[grant]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// At most.
+    pub duration_max: Duration,
+}
+
+/// `[request]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Without an answer, until it expires.
+    pub waiting_max: Duration,
+}
+
+/// `[approval]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Approval {
+    /// Principals who may approve what others ask for.
+    pub approvers: Vec<Located<String>>,
+}
+
+/// `[server]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Threads that serve sessions; 0 is one for each processor.
+    pub threads: usize,
+    /// On SIGTERM: how long transactions have to finish.
+    pub drain_deadline: Duration,
+}
+
+impl Config {
+    /// Reads a file and everything that it names for its values. Opens, makes and connects to
+    /// nothing.
+    ///
+    /// # Errors
+    /// All that is wrong, each with its place.
+    pub fn load(file: &Path) -> Result<Self, ConfigErrors> {
+        match std::fs::read_to_string(file) {
+            Ok(text) => read::config(file, &text, &|name| std::env::var(name).ok()),
+            Err(error) => {
+                let mut errors = ConfigErrors::none(file);
+                errors.add(None, format!("the configuration cannot be read: {error}"));
+                Err(errors)
+            }
+        }
+    }
+
+    /// For what is wrong with a value that others read: database URLs, certificates.
+    pub fn errors(&self) -> ConfigErrors {
+        ConfigErrors::none(&self.file)
+    }
+
+    /// Makes the folder of the API's socket, mode 0700, or checks the one that is there.
+    ///
+    /// # Errors
+    /// When it cannot be made, or others can enter it.
+    pub fn prepare(&self) -> Result<(), ConfigErrors> {
+        let mut errors = self.errors();
+        if let Err(sentence) = read::make_private_folder(&self.api.socket.value) {
+            errors.add(Some(self.api.socket.position), sentence);
+        }
+        errors.or_else(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

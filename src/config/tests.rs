@@ -1,0 +1,284 @@
+use std::os::unix::fs::PermissionsExt;
+
+use proptest::prelude::*;
+
+use super::source::Source;
+use super::*;
+use crate::audit::recorder::Mode;
+use crate::audit::redact::Literals;
+use crate::telemetry::LogFormat;
+
+const MINIMAL: &str = r#"
+[[listener]]
+engine = "postgres"
+address = "127.0.0.1:6432"
+
+[[database]]
+name = "shop"
+engine = "postgres"
+primary = "postgres://daypass@127.0.0.1:5432/shop"
+second-lock = "none"
+"#;
+
+fn private_folder() -> tempfile::TempDir {
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+}
+
+/// Reads a text as if it were a file in a private folder.
+fn read(text: &str) -> Result<Config, String> {
+    let folder = private_folder();
+    read_in(folder.path(), text)
+}
+
+fn read_in(folder: &Path, text: &str) -> Result<Config, String> {
+    let file = folder.join("daypass.toml");
+    let environment = |name: &str| (name == "SHOP").then(|| "hunter2".to_owned());
+    read::config(&file, text, &environment)
+        .map_err(|errors| errors.to_string().replace(&format!("{}:", file.display()), ""))
+}
+
+fn errors(text: &str) -> Vec<String> {
+    read(text).unwrap_err().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_shortest_file_has_every_default() {
+    let folder = private_folder();
+    let config = read_in(folder.path(), MINIMAL).unwrap();
+    assert_eq!(config.audit.recorder.file, Some(folder.path().join("audit.jsonl")));
+    assert_eq!(config.audit.mode, Mode::Buffered);
+    assert_eq!(config.store.file.value, folder.path().join("daypass.db"));
+    assert_eq!(config.api.socket.value, folder.path().join("daypass.sock"));
+    assert_eq!(config.token.ttl_default, Duration::from_secs(900));
+    assert_eq!(config.metrics, None);
+    assert_eq!(config.databases[0].primary.position, Position { line: 9, column: 11 });
+}
+
+#[test]
+fn the_file_that_shows_every_setting_shows_the_defaults() {
+    let shown = include_str!("../../config/daypass.toml");
+    let folder = private_folder();
+    assert_eq!(read_in(folder.path(), shown), read_in(folder.path(), MINIMAL));
+}
+
+#[test]
+fn the_file_that_shows_every_setting_leaves_none_out() {
+    let shown = include_str!("../../config/daypass.toml");
+    let folder = private_folder();
+    let file = folder.path().join("daypass.toml");
+    let certificate = "tls = { certificate-file = \"daypass.toml\", key-file = \"daypass.toml\" }";
+    let text = shown.replace("engine = \"postgres\"\naddress", &format!("{certificate}\naddress"));
+    let source = Source::new(&file, &text, &|_| None);
+    let (tree, _) = toml::de::DeTable::parse_recoverable(&text);
+    drop(read::sections(&source, tree.get_ref()));
+    for asked in source.asked.borrow().iter() {
+        let (_, key) = asked.split_once('.').unwrap();
+        let written = [format!("{key} = "), format!("[{key}]")];
+        assert!(written.iter().any(|it| shown.contains(it)), "{asked} is not shown");
+    }
+}
+
+#[test]
+fn every_setting_is_read() {
+    let folder = private_folder();
+    for name in ["server.crt", "server.key"] {
+        std::fs::write(folder.path().join(name), "pem").unwrap();
+    }
+    std::fs::write(folder.path().join("shop.password"), "hunter2\r\n").unwrap();
+    let text = r#"
+[[listener]]
+engine = "postgres"
+address = "[::]:6432"
+tls = { certificate-file = "server.crt", key-file = "server.key" }
+[[database]]
+name = "shop"
+engine = "postgres"
+primary = "postgres://daypass@db/shop?sslmode=verify-full"
+replicas = ["postgres://daypass@db2/shop"]
+password-file = "shop.password"
+second-lock = "none"
+catalog-refresh = "1m"
+[store]
+url = "sqlite:/tmp/daypass.db"
+[api]
+socket = "run/daypass.sock"
+[audit]
+stdout = true
+mode = "strict"
+parameters = "hashed"
+literals = "redacted"
+text-bytes-max = 4096
+queue-records-max = 0x1000
+queue-bytes-max = "2 MiB"
+[limits]
+sessions-max = 10
+message-bytes-max = "2 MiB"
+[token]
+ttl-default = "1m"
+[approval]
+approvers = ["bob"]
+[metrics]
+address = "0.0.0.0:9632"
+[log]
+format = "json"
+level = "debug"
+[server]
+threads = 4
+drain-deadline = "5s"
+"#;
+    let config = read_in(folder.path(), text).unwrap();
+    let tls = config.listeners[0].tls.as_ref().unwrap();
+    assert_eq!(tls.key_file.value, folder.path().join("server.key"));
+    let database = &config.databases[0];
+    assert_eq!(database.password, Some(Secret::new("hunter2")));
+    assert_eq!(database.replicas[0].value, "postgres://daypass@db2/shop");
+    assert_eq!(config.store.file.value, Path::new("/tmp/daypass.db"));
+    assert_eq!(config.audit.recorder.file, None);
+    assert_eq!(config.audit.recorder.queue_records_max, 4_096);
+    assert_eq!(config.audit.recorder.queue_bytes_max, 2 << 20);
+    assert_eq!(config.audit.mode, Mode::Strict);
+    assert_eq!(config.audit.text, TextSettings { literals: Literals::Redacted, bytes_max: 4_096 });
+    assert_eq!(config.audit.parameters, Parameters::Hashed);
+    assert_eq!(config.limits.sessions_max, 10);
+    assert_eq!(config.limits.wire.message_bytes_max, 2 << 20);
+    assert_eq!(config.approval.approvers[0].value, "bob");
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.server.threads, 4);
+}
+
+#[test]
+fn all_errors_come_at_once_each_with_its_place() {
+    let text = r#"
+[[listener]]
+engine = "postgresql"
+adress = "127.0.0.1:6432"
+[[listener]]
+engine = "postgres"
+address = "0.0.0.0:6432"
+[[database]]
+name = "shop"
+engine = "postgres"
+primary = "postgres://daypass:hunter2@127.0.0.1/shop"
+second-lock = "role"
+[audit]
+stdout = "yes"
+mode = "strikt"
+queue-records-max = 5
+[token]
+ttl-default = "soon"
+[nonsense]
+"#;
+    assert_eq!(
+        errors(text),
+        [
+            "2:1: [[listener]] lacks `address`",
+            "3:10: `engine` must be \"postgres\" or \"mysql\", not \"postgresql\"",
+            "4:1: [[listener]] has no setting `adress`; did you mean `address`?",
+            "7:11: this address can be reached from other machines, so it needs \
+             tls = { certificate-file = \"…\", key-file = \"…\" }",
+            "11:11: a password does not belong in a URL: name a file that holds it, \
+             password-file = \"…\", or a variable, password = \"${NAME}\"",
+            "12:15: write second-lock = \"none\": roles in the database itself, \"role\", come with \
+             a later version of Daypass, and nothing is promised before",
+            "14:10: `stdout` must be true or false, not of type string",
+            "15:8: `mode` must be \"buffered\" or \"strict\", not \"strikt\"",
+            "16:21: `queue-records-max` must lie between 1000 and 16777216",
+            "18:15: `ttl-default` must be a time like \"30s\", \"15m\" or \"1h 30m\"",
+            "19:2: the file has no setting `nonsense`",
+        ]
+    );
+}
+
+#[test]
+fn what_is_missing_or_not_toml_is_said() {
+    assert_eq!(
+        errors(""),
+        [
+            " there is no [[listener]]: say where clients connect",
+            " there is no [[database]]: say what clients can reach"
+        ]
+    );
+    let twice = errors("a = \na = 'x\nb = 1\n");
+    assert!(twice.len() >= 2 && twice[0].starts_with("1:5:"), "{twice:?}");
+}
+
+#[test]
+fn a_missing_lock_has_to_be_written_out() {
+    let found = errors(&MINIMAL.replace("second-lock = \"none\"\n", ""));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("6:1: [[database]] lacks `second-lock`: write"), "{found:?}");
+}
+
+#[test]
+fn names_and_addresses_are_given_once() {
+    let text = format!("{MINIMAL}{}", MINIMAL.trim());
+    assert_eq!(
+        errors(&text),
+        [
+            "13:11: there is another listener \"127.0.0.1:6432\" in line 4",
+            "16:8: there is another database \"shop\" in line 7"
+        ]
+    );
+    let free = text.replace("127.0.0.1:6432", "127.0.0.1:0").replacen("shop\"\ne", "crm\"\ne", 1);
+    assert!(read(&free).is_ok());
+}
+
+#[test]
+fn a_password_comes_from_the_environment_and_is_never_repeated() {
+    let with = |password| MINIMAL.replace("name =", &format!("password = \"{password}\"\nname ="));
+    assert_eq!(read(&with("${SHOP}")).unwrap().databases[0].password, Some(Secret::new("hunter2")));
+    assert_eq!(errors(&with("${NONE}")), ["7:12: the environment has no variable NONE"]);
+    let found = errors(&with("letmein"));
+    assert!(found.len() == 1 && !found[0].contains("letmein"), "{found:?}");
+}
+
+#[test]
+fn mysql_is_refused_for_now() {
+    let found = errors(&MINIMAL.replace("engine = \"postgres\"", "engine = \"mysql\""));
+    assert_eq!(found.len(), 2);
+    assert!(found[0].contains("MySQL comes with a later version"), "{found:?}");
+}
+
+#[test]
+fn the_folder_of_the_socket_is_private_or_refused() {
+    let folder = private_folder();
+    let text = format!("{MINIMAL}[api]\nsocket = \"run/daypass.sock\"\n");
+    let config = read_in(folder.path(), &text).unwrap();
+    let run = folder.path().join("run");
+    assert!(!run.exists(), "loading makes nothing");
+    config.prepare().unwrap();
+    config.prepare().unwrap();
+    assert_eq!(std::fs::metadata(&run).unwrap().permissions().mode() & 0o777, 0o700);
+    std::fs::set_permissions(&run, std::fs::Permissions::from_mode(0o750)).unwrap();
+    let refused = config.prepare().unwrap_err().to_string();
+    assert!(refused.contains(":12:10: others can enter the folder"), "{refused}");
+    assert!(read_in(folder.path(), &text).is_err());
+}
+
+#[test]
+fn others_add_errors_at_the_place_of_a_value() {
+    let config = read(MINIMAL).unwrap();
+    let mut errors = config.errors();
+    errors.add(Some(config.databases[0].primary.position), "the URL has no user");
+    let shown = errors.or_else(()).unwrap_err().to_string();
+    assert!(shown.ends_with("daypass.toml:9:11: the URL has no user"), "{shown}");
+}
+
+#[test]
+fn debug_output_shows_no_password() {
+    let text = MINIMAL.replace("name =", "password = \"${SHOP}\"\nname =");
+    assert!(!format!("{:?}", read(&text).unwrap()).contains("hunter2"));
+}
+
+proptest! {
+    /// Whatever is in the file: an answer, never a panic.
+    #[test]
+    fn no_text_makes_it_panic(
+        lines in prop::collection::vec(
+            "(\\[+[a-z]{0,8}\\]+|(engine|address|file|mode|queue-bytes-max|threads) = [\"0-9a-z:.-]{0,9}|\\PC{0,9})",
+            0..12,
+        )
+    ) {
+        drop(read(&lines.join("\n")));
+    }
+}

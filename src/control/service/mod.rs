@@ -1,0 +1,197 @@
+//! What can be done to tokens, grants, requests and sessions, and by whom. Every step of their lives is an
+//! audit record.
+
+mod grants;
+mod requests;
+mod sessions;
+mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audit::record::{AuditRecord, Kind};
+use crate::audit::recorder::Recorder;
+use crate::control::error::ControlError;
+use crate::grant::privilege::{Privilege, parse_list};
+use crate::grant::request::ApprovalRule;
+use crate::grant::{Actor, Grant};
+use crate::identity::PrincipalName;
+use crate::session::registry::Registry;
+use crate::sql::Engine;
+use crate::store::{Store, StoreError};
+use crate::time::Timestamp;
+
+/// What a [`Service`] is made of.
+pub struct Settings {
+    /// Where grants, requests and tokens are kept.
+    pub store: Store,
+    /// The audit stream.
+    pub recorder: Recorder,
+    /// The sessions that are open.
+    pub registry: Arc<Registry>,
+    /// Entries of the configuration.
+    pub databases: Vec<(Arc<str>, Engine)>,
+    /// How long a token lives when the issuer does not say.
+    pub ttl_default: Duration,
+    /// How long a token may live.
+    pub ttl_max: Duration,
+    /// How long a grant may last.
+    pub duration_max: Duration,
+    /// How long a request may wait.
+    pub waiting_max: Duration,
+    /// Principals who may approve what others ask for.
+    pub approvers: Vec<PrincipalName>,
+    /// The time.
+    pub clock: fn() -> Timestamp,
+}
+
+/// The operations.
+pub struct Service {
+    settings: Settings,
+    rule: ApprovalRule,
+}
+
+impl Service {
+    /// A service over these.
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let rule = ApprovalRule { approvers: settings.approvers.clone() };
+        Arc::new(Self { settings, rule })
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        (self.settings.clock)()
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.settings.store
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.settings.registry
+    }
+
+    /// Whether somebody may approve what others ask for.
+    pub(super) fn is_approver(&self, actor: &Actor) -> bool {
+        self.rule.admits(actor)
+    }
+
+    fn engine(&self, database: &str) -> Result<Engine, ControlError> {
+        let known = self.settings.databases.iter().find(|(name, _)| **name == *database);
+        known.map(|(_, engine)| *engine).ok_or_else(|| {
+            let names: Vec<_> = self.settings.databases.iter().map(|(name, _)| &**name).collect();
+            ControlError::not_found(format!("there is no database \"{}\"", database.escape_debug()))
+                .hint(format!("This proxy has: {}", names.join(", ")))
+        })
+    }
+
+    fn privileges(&self, texts: &[String], database: &str) -> Result<Vec<Privilege>, ControlError> {
+        let engine = self.engine(database)?;
+        let mut privileges = Vec::new();
+        for text in texts {
+            let read = parse_list(text, engine, database)
+                .map_err(|error| ControlError::invalid(error.to_string()).hint(EXAMPLES))?;
+            privileges.extend(read);
+        }
+        Ok(privileges)
+    }
+
+    fn texts(&self, privileges: &[Privilege], database: &str) -> Vec<String> {
+        let engine = self.engine(database).unwrap_or(Engine::Postgres);
+        privileges.iter().map(|privilege| privilege.display(engine).to_string()).collect()
+    }
+
+    /// Records a step in the life of something.
+    fn record(
+        &self,
+        kind: Kind,
+        event: &'static str,
+        actor: &Actor,
+        more: impl FnOnce(&mut AuditRecord),
+    ) {
+        let mut record = AuditRecord::new(kind, self.now());
+        record.event = Some(event);
+        record.actor = Some(actor.to_string().into());
+        more(&mut record);
+        self.settings.recorder.record(record);
+    }
+
+    fn describe_grant(&self, record: &mut AuditRecord, grant: &Grant) {
+        record.grants = vec![Arc::clone(&grant.id.0)];
+        record.principal = Some(grant.principal.as_str().into());
+        record.database = Some(Arc::from(&*grant.database));
+        record.privileges =
+            self.texts(&grant.privileges, &grant.database).into_iter().map(Box::from).collect();
+        record.expires = Some(grant.expires);
+        record.reason = Some(grant.reason.clone());
+        record.request = grant.request.as_ref().map(|request| request.0.clone());
+    }
+
+    /// Says once of each grant that runs out and of each request that nobody answered that it did, and
+    /// forgets tokens that ended long ago. Never returns.
+    pub async fn watch_expiry(self: Arc<Self>) {
+        const LOOK: Duration = Duration::from_secs(1);
+        let proxy = Actor::Operator("daypass".into());
+        let mut since = self.now();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = self.now();
+            for grant in self.store().snapshot().grants.expired_between(since, now) {
+                self.record(Kind::Grant, "expired", &proxy, |record| {
+                    self.describe_grant(record, &grant);
+                });
+            }
+            since = now;
+            match self.store().purge(now).await {
+                Ok(purged) => {
+                    for request in purged.requests {
+                        self.record(Kind::Request, "expired", &proxy, |record| {
+                            self.describe_request(record, &request);
+                        });
+                    }
+                }
+                Err(error) => tracing::error!(%error, "expired requests could not be recorded"),
+            }
+        }
+    }
+}
+
+/// How privileges are written.
+const EXAMPLES: &str = "For example: SELECT (id, email) ON public.customers; READ ON SCHEMA public";
+
+/// Only operators may.
+fn operators_only(actor: &Actor, what: &str) -> Result<(), ControlError> {
+    match actor {
+        Actor::Operator(_) => Ok(()),
+        Actor::Principal(_) => {
+            Err(ControlError::not_allowed(format!("only an operator may {what}"))
+                .hint("An operator uses the proxy's socket without DAYPASS_TOKEN"))
+        }
+    }
+}
+
+fn principal_name(name: &str) -> Result<PrincipalName, ControlError> {
+    PrincipalName::new(name).map_err(|error| ControlError::invalid(error.to_string()))
+}
+
+/// The store's refusals, by blame.
+fn from_store(error: StoreError) -> ControlError {
+    let message = error.to_string();
+    match error {
+        StoreError::NoGrant(_) | StoreError::NoRequest(_) | StoreError::NoToken(_) => {
+            ControlError::not_found(message)
+        }
+        StoreError::GrantEnded { .. }
+        | StoreError::TokenRevoked { .. }
+        | StoreError::Duplicate(_)
+        | StoreError::TooManyTokens(_)
+        | StoreError::TooManyRequests(_) => ControlError::conflict(message),
+        StoreError::Grant(_) => ControlError::invalid(message),
+        other => {
+            // The words of the disk are the operator's.
+            tracing::error!(error = %other, "the store failed");
+            ControlError::unavailable(
+                "the store failed; the operator of the proxy has the reason in its log",
+            )
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `/metrics`, `/livez` and `/readyz` on a listener of their own: counts, never names of people, texts or
+//! values.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use crate::session::relay::{Decisions, Phase};
+
+use super::accept::House;
+
+/// What is counted.
+#[derive(Default)]
+pub(super) struct Metrics {
+    pub(super) decisions: Decisions,
+}
+
+/// Serves the three pages until the process ends.
+pub(super) async fn listen(
+    address: SocketAddr,
+    house: &Arc<House>,
+    metrics: &Arc<Metrics>,
+    mut phase: watch::Receiver<Phase>,
+) -> io::Result<()> {
+    let socket = tokio::net::TcpListener::bind(address).await?;
+    tracing::info!(address = %socket.local_addr()?, "serving metrics");
+    let (ready, counted, metrics) = (Arc::clone(house), Arc::clone(house), Arc::clone(metrics));
+    let pages = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route(
+            "/readyz",
+            get(move || async move {
+                match ready.readiness() {
+                    Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+                    Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
+                }
+            }),
+        )
+        .route("/metrics", get(move || async move { page(&counted, &metrics) }));
+    let shutdown =
+        async move { while *phase.borrow() != Phase::Ending && phase.changed().await.is_ok() {} };
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(socket, pages).with_graceful_shutdown(shutdown).await {
+            tracing::error!(%error, "the metrics listener has ended");
+        }
+    });
+    Ok(())
+}
+
+/// The Prometheus text format.
+fn page(house: &House, metrics: &Metrics) -> Result<String, StatusCode> {
+    let mut registry = Registry::with_prefix("daypass");
+    registry.register(
+        "statements_allowed",
+        "Statements that were sent to a server",
+        metrics.decisions.allowed.clone(),
+    );
+    registry.register(
+        "statements_denied",
+        "Statements that were refused",
+        metrics.decisions.denied.clone(),
+    );
+    let statistics = house.shared.recorder.statistics();
+    let gauges = [
+        ("sessions", "Sessions that are open", house.registry.count() as u64),
+        ("audit_records", "Audit records taken", statistics.recorded),
+        ("audit_records_lost", "Audit records that did not fit", statistics.lost),
+        ("audit_records_waiting", "Audit records not yet written", statistics.waiting as u64),
+        (
+            "audit_accepts",
+            "Whether the audit stream takes records",
+            u64::from(house.shared.recorder.accepts()),
+        ),
+        (
+            "ready",
+            "Whether every catalog is known and audit works",
+            u64::from(house.readiness().is_ok()),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    }
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(text)
+}

@@ -1,0 +1,156 @@
+//! The configuration as what it means: addresses of servers read, certificates loaded, keys made. What
+//! is wrong is said all at once, with its place in the file.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audit::redact::{HashKey, ParameterSettings};
+use crate::config::{Config, ConfigErrors, Parameters};
+use crate::identity::PrincipalName;
+use crate::secret::Secret;
+use crate::session::relay;
+use crate::sql::Engine;
+use crate::sql::postgres::ParseLimits;
+use crate::store;
+use crate::tls::{ServerTls, TlsWarning};
+use crate::upstream::{Catalogs, Target};
+
+/// What the process is to do.
+pub(super) struct Plan {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) databases: Vec<Database>,
+    pub(super) approvers: Vec<PrincipalName>,
+    pub(super) parameter_settings: ParameterSettings,
+    pub(super) parse_limits: ParseLimits,
+    pub(super) threads: usize,
+}
+
+/// One address for clients.
+pub(super) struct Listener {
+    pub(super) address: SocketAddr,
+    pub(super) tls: Option<Arc<ServerTls>>,
+}
+
+/// One server.
+pub(super) struct Database {
+    pub(super) name: Arc<str>,
+    primary: Target,
+    catalog_refresh: Duration,
+}
+
+const MYSQL: &str = "MySQL and MariaDB come with a later version";
+
+impl Plan {
+    pub(super) fn new(config: &Config) -> Result<Self, ConfigErrors> {
+        let mut errors = config.errors();
+        let listeners = listeners(config, &mut errors);
+        let databases = databases(config, &mut errors);
+        let mut approvers = Vec::new();
+        for approver in &config.approval.approvers {
+            match PrincipalName::new(&approver.value) {
+                Ok(name) => approvers.push(name),
+                Err(error) => errors.add(Some(approver.position), error.to_string()),
+            }
+        }
+        let parameter_settings = parameters(config.audit.parameters, &mut errors);
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let parse_limits = ParseLimits {
+            bytes_max: config.limits.wire.statement_bytes_max,
+            tokens_max: config.limits.statement_tokens_max,
+            nesting_max: config.limits.statement_nesting_max,
+        };
+        let threads = if config.server.threads == 0 { cores() } else { config.server.threads };
+        errors.or_else(Self {
+            listeners,
+            databases,
+            approvers,
+            parameter_settings,
+            parse_limits,
+            threads,
+        })
+    }
+}
+
+fn listeners(config: &Config, errors: &mut ConfigErrors) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        if listener.engine == Engine::Mysql {
+            errors.add(Some(listener.address.position), MYSQL);
+            continue;
+        }
+        let mut tls = None;
+        if let Some(files) = &listener.tls {
+            match ServerTls::load(&files.certificate_file.value, &files.key_file.value) {
+                Ok((loaded, warnings)) => {
+                    warn(&warnings);
+                    tls = Some(Arc::new(loaded));
+                }
+                Err(error) => errors.add(Some(files.certificate_file.position), error.to_string()),
+            }
+        }
+        listeners.push(Listener { address: listener.address.value, tls });
+    }
+    listeners
+}
+
+fn databases(config: &Config, errors: &mut ConfigErrors) -> Vec<Database> {
+    let base = config.file.parent().unwrap_or(Path::new("."));
+    let mut databases = Vec::new();
+    for database in &config.databases {
+        if database.engine == Engine::Mysql {
+            errors.add(Some(database.name.position), MYSQL);
+            continue;
+        }
+        for replica in &database.replicas {
+            if let Err(error) = Target::parse(&replica.value, base) {
+                errors.add(Some(replica.position), error.to_string());
+            }
+        }
+        match Target::parse(&database.primary.value, base) {
+            Ok(target) => databases.push(Database {
+                name: database.name.value.as_str().into(),
+                primary: target.with_password(database.password.clone()),
+                catalog_refresh: database.catalog_refresh,
+            }),
+            Err(error) => errors.add(Some(database.primary.position), error.to_string()),
+        }
+    }
+    databases
+}
+
+fn parameters(setting: Parameters, errors: &mut ConfigErrors) -> ParameterSettings {
+    match setting {
+        Parameters::Full { bytes_max } => ParameterSettings::Full { bytes_max },
+        Parameters::Omitted => ParameterSettings::Omitted,
+        Parameters::Hashed => {
+            // The key lives as long as the process: equal values can be told within one run of it.
+            let random = store::ids::random::<32>().ok();
+            let key = random.and_then(|random| HashKey::new(&Secret::new(random)));
+            match key {
+                Some(key) => ParameterSettings::Hashed(key),
+                None => {
+                    errors
+                        .add(None, "no key for hashed parameters: the system gives no randomness");
+                    ParameterSettings::Omitted
+                }
+            }
+        }
+    }
+}
+
+/// Says what is not wrong enough to stop.
+pub(super) fn warn(warnings: &[TlsWarning]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+impl Database {
+    /// Begins to read the server's names.
+    pub(super) fn open(self) -> relay::Database {
+        let catalogs = Catalogs::spawn(self.primary.clone(), self.catalog_refresh);
+        relay::Database { name: self.name, primary: self.primary, catalogs }
+    }
+}

@@ -1,0 +1,110 @@
+//! Threads that serve sessions. One thread owns a session and both its sockets: what a statement costs
+//! is not paid twice for waking another.
+
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use crate::session::relay::Worker;
+
+use super::accept::{self, House, Listener};
+
+/// Stack of a session thread, bytes: the analyser's depth is bounded so that it fits in 8 MiB, and the
+/// grammar's own check stops at a limit below that. Only what is touched is ever backed by memory.
+const STACK_BYTES: usize = 16 << 20;
+
+/// A connection on its way to a thread.
+struct Arrival {
+    house: Arc<House>,
+    listener: Arc<Listener>,
+    stream: TcpStream,
+}
+
+struct Thread {
+    arrivals: mpsc::UnboundedSender<Arrival>,
+    sessions: Arc<AtomicUsize>,
+    handle: JoinHandle<()>,
+}
+
+/// The session threads.
+pub(super) struct Workers(Vec<Thread>);
+
+impl Workers {
+    /// Starts so many.
+    pub(super) fn start(count: usize) -> std::io::Result<Self> {
+        (0..count.max(1)).map(Thread::start).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Gives a connection to the thread that has the fewest.
+    pub(super) fn serve(
+        &self,
+        house: &Arc<House>,
+        listener: &Arc<Listener>,
+        stream: tokio::net::TcpStream,
+    ) {
+        let fewest = self.0.iter().min_by_key(|thread| thread.sessions.load(Ordering::Relaxed));
+        let (Some(thread), Ok(stream)) = (fewest, stream.into_std()) else { return };
+        thread.sessions.fetch_add(1, Ordering::Relaxed);
+        let (house, listener) = (Arc::clone(house), Arc::clone(listener));
+        // A thread that is gone was told to end: the connection ends with it.
+        drop(thread.arrivals.send(Arrival { house, listener, stream }));
+    }
+
+    /// Lets the threads end once their sessions have, and waits for that.
+    pub(super) fn join(self) {
+        for Thread { arrivals, handle, .. } in self.0 {
+            drop(arrivals);
+            if handle.join().is_err() {
+                tracing::error!("a session thread panicked");
+            }
+        }
+    }
+}
+
+impl Thread {
+    fn start(number: usize) -> std::io::Result<Self> {
+        let (arrivals, receiver) = mpsc::unbounded_channel();
+        let sessions = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&sessions);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = std::thread::Builder::new()
+            .name(format!("session-{number}"))
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                let tasks = LocalSet::new();
+                tasks.block_on(&runtime, serve_arrivals(receiver, counter));
+                runtime.block_on(tasks);
+            })?;
+        Ok(Self { arrivals, sessions, handle })
+    }
+}
+
+async fn serve_arrivals(
+    mut arrivals: mpsc::UnboundedReceiver<Arrival>,
+    sessions: Arc<AtomicUsize>,
+) {
+    let worker = Rc::new(Worker::default());
+    while let Some(Arrival { house, listener, stream }) = arrivals.recv().await {
+        let (worker, sessions) = (Rc::clone(&worker), Count(Arc::clone(&sessions)));
+        tokio::task::spawn_local(async move {
+            let _counted = sessions;
+            if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+                accept::serve(house, worker, listener, stream).await;
+            }
+        });
+    }
+}
+
+/// One session less when dropped, whatever ended it.
+struct Count(Arc<AtomicUsize>);
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,81 @@
+//! The gate: a principal's grants on a database, and what its transaction has used of them.
+
+use std::sync::Arc;
+
+use crate::grant::Grant;
+use crate::grant::decide::{Decision, Permit, decide};
+use crate::grant::snapshot::HeldGrants;
+use crate::sql::access::Access;
+use crate::time::Timestamp;
+
+use super::refusal::{Ended, Refusal, ended};
+
+/// Decides a session's statements.
+pub struct Gate {
+    held: HeldGrants,
+    /// Grants that the open transaction has used, each once.
+    used: Vec<Arc<Grant>>,
+}
+
+impl Gate {
+    /// A gate over these grants.
+    pub fn new(held: HeldGrants) -> Self {
+        Self { held, used: Vec::new() }
+    }
+
+    /// Other grants hold from now on.
+    pub fn replace(&mut self, held: HeldGrants) {
+        self.held = held;
+    }
+
+    /// Whether any grant counts at that moment.
+    pub fn has_live_grant(&self, now: Timestamp) -> bool {
+        self.held.any_live(now)
+    }
+
+    /// Decides what a statement needs.
+    ///
+    /// # Errors
+    /// The refusal, when it may not run.
+    pub fn decide<'a>(
+        &self,
+        accesses: impl Iterator<Item = &'a Access> + Clone,
+        now: Timestamp,
+    ) -> Result<Permit, Refusal> {
+        match decide(accesses, &self.held, now) {
+            Decision::Allow(permit) => Ok(permit),
+            Decision::Deny(denial) => Err(Refusal::Denied(Box::new(denial))),
+        }
+    }
+
+    /// Notes that the open transaction uses a permit's grants.
+    pub fn note_use(&mut self, permit: &Permit) {
+        for grant in permit.grants() {
+            if !self.used.iter().any(|used| used.id == grant.id) {
+                self.used.push(Arc::clone(grant));
+            }
+        }
+    }
+
+    /// The transaction is over.
+    pub fn end_transaction(&mut self) {
+        self.used.clear();
+    }
+
+    /// The first grant that the open transaction used and that has ended since.
+    pub fn ended_in_transaction(&self, now: Timestamp) -> Option<Ended> {
+        self.used.iter().find_map(|used| self.ended(used, now))
+    }
+
+    /// Whether, and how, a grant that was used has ended by now.
+    pub fn ended(&self, used: &Grant, now: Timestamp) -> Option<Ended> {
+        // What was used is the grant as it was then; a revocation shows in the one that is held now.
+        let current = self.held.iter().find(|grant| grant.id == used.id);
+        ended(current.map_or(used, |grant| &**grant), now)
+    }
+
+    /// When the first grant that the transaction used runs out.
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        self.used.iter().map(|grant| grant.expires).min()
+    }
+}

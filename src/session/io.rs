@@ -1,0 +1,243 @@
+//! Both sockets of a session and what waits to be written to them. Reads stop while the other side is
+//! slow: nothing queues without bound.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::net::Stream;
+use crate::wire::postgres::frame;
+
+use super::output::{Output, Piece};
+
+/// One read at most, bytes.
+pub(super) const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// What a client may send ahead of what is taken, bytes, unless one message is longer.
+const AHEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// What an idle session keeps of a buffer, bytes.
+const IDLE_BYTES_MAX: usize = 1_024;
+
+/// What has happened on the sockets.
+#[derive(Debug)]
+pub(super) enum Happened {
+    /// The client sent something, or something could be written.
+    Progress,
+    /// The server sent something.
+    ServerSent,
+    /// The client has closed its sending side; it may still read.
+    ClientClosed,
+    /// The connection to the client is broken.
+    ClientGone,
+    /// The server has closed, or broken.
+    ServerGone,
+}
+
+/// The sockets.
+pub(super) struct Io {
+    client: Option<Stream>,
+    server: Option<Stream>,
+    /// From the client, not yet taken.
+    pub(super) client_in: BytesMut,
+    /// From the server, not yet taken.
+    pub(super) server_in: BytesMut,
+    client_out: BytesMut,
+    server_out: BytesMut,
+    client_closed: bool,
+}
+
+impl Io {
+    pub(super) fn new(client: Stream, client_in: BytesMut) -> Self {
+        Self {
+            client: Some(client),
+            server: None,
+            client_in,
+            server_in: BytesMut::new(),
+            client_out: BytesMut::new(),
+            server_out: BytesMut::new(),
+            client_closed: false,
+        }
+    }
+
+    pub(super) fn set_server(&mut self, server: Stream, read: BytesMut) {
+        self.server = Some(server);
+        self.server_in = read;
+    }
+
+    pub(super) fn take_server(&mut self) -> Option<Stream> {
+        self.server.take()
+    }
+
+    pub(super) fn drop_client(&mut self) -> Option<Stream> {
+        self.client_out.clear();
+        self.client.take()
+    }
+
+    /// Whether everything for the client has been written.
+    pub(super) fn is_client_flushed(&self) -> bool {
+        self.client_out.is_empty()
+    }
+
+    /// Queues what goes out, writing at once what the sockets take. `Pending` is no error: the rest is
+    /// written by [`Self::poll`].
+    pub(super) async fn send(&mut self, out: &Output) -> Result<(), Happened> {
+        if self.server.is_some() {
+            self.server_out.extend_from_slice(out.to_server());
+        }
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(Err(_)) = self.poll_server_out(cx) {
+                return Poll::Ready(Err(Happened::ServerGone));
+            }
+            match self.poll_pieces(out, cx) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err(_) => Poll::Ready(Err(Happened::ClientGone)),
+            }
+        })
+        .await
+    }
+
+    fn poll_pieces(&mut self, out: &Output, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(client) = &mut self.client else { return Ok(()) };
+        let mut written = 0;
+        if self.client_out.is_empty() && !out.client.is_empty() {
+            let slices: Vec<_> =
+                bytes_of(&out.client, &self.server_in, &out.own).map(IoSlice::new).collect();
+            if let Poll::Ready(n) = Pin::new(client).poll_write_vectored(cx, &slices) {
+                written = n?;
+            }
+        }
+        for piece in bytes_of(&out.client, &self.server_in, &out.own) {
+            let skipped = written.min(piece.len());
+            written -= skipped;
+            self.client_out.extend_from_slice(piece.get(skipped..).unwrap_or_default());
+        }
+        match self.poll_client_out(cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn poll_client_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.client {
+            Some(stream) => poll_queue(stream, &mut self.client_out, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_server_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.server {
+            Some(stream) => poll_queue(stream, &mut self.server_out, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Waits until something happens. Cancel-safe: what was read stands in the buffers.
+    pub(super) fn poll(
+        &mut self,
+        scratch: &RefCell<Box<[u8]>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Happened> {
+        let waiting = (!self.client_out.is_empty(), !self.server_out.is_empty());
+        match self.poll_server_out(cx) {
+            Poll::Ready(Err(_)) => return Poll::Ready(Happened::ServerGone),
+            Poll::Ready(Ok(())) if waiting.1 => return Poll::Ready(Happened::Progress),
+            _ => (),
+        }
+        match self.poll_client_out(cx) {
+            Poll::Ready(Err(_)) => return Poll::Ready(Happened::ClientGone),
+            Poll::Ready(Ok(())) if waiting.0 => return Poll::Ready(Happened::Progress),
+            _ => (),
+        }
+        if self.client_out.is_empty()
+            && let Some(server) = &mut self.server
+            && let Poll::Ready(read) = poll_read(server, &mut self.server_in, scratch, cx)
+        {
+            return Poll::Ready(match read {
+                Ok(1..) => Happened::ServerSent,
+                Ok(0) | Err(_) => Happened::ServerGone,
+            });
+        }
+        if self.server_out.is_empty()
+            && !self.client_closed
+            && self.wants_more()
+            && let Some(client) = &mut self.client
+            && let Poll::Ready(read) = poll_read(client, &mut self.client_in, scratch, cx)
+        {
+            return Poll::Ready(match read {
+                Ok(1..) => Happened::Progress,
+                Ok(0) => {
+                    self.client_closed = true;
+                    Happened::ClientClosed
+                }
+                Err(_) => Happened::ClientGone,
+            });
+        }
+        Poll::Pending
+    }
+
+    /// Whether to read on from the client: until one whole message is there, or some ahead of it.
+    fn wants_more(&self) -> bool {
+        let length = self.client_in.len();
+        length < AHEAD_BYTES_MAX
+            || matches!(frame::header(&self.client_in), Ok(Some(header)) if length < header.total)
+    }
+
+    /// Gives back the memory of buffers that are empty.
+    pub(super) fn shrink(&mut self) {
+        for buffer in
+            [&mut self.client_in, &mut self.server_in, &mut self.client_out, &mut self.server_out]
+        {
+            if buffer.is_empty() && buffer.capacity() > IDLE_BYTES_MAX {
+                *buffer = BytesMut::new();
+            }
+        }
+    }
+}
+
+fn bytes_of<'a>(
+    pieces: &'a [Piece],
+    server: &'a [u8],
+    own: &'a [u8],
+) -> impl Iterator<Item = &'a [u8]> {
+    pieces.iter().map(move |piece| match piece {
+        Piece::Server(range) => server.get(range.clone()).unwrap_or_default(),
+        Piece::Own(range) => own.get(range.clone()).unwrap_or_default(),
+    })
+}
+
+fn poll_queue(
+    stream: &mut Stream,
+    queue: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    if queue.is_empty() && !stream.is_tls() {
+        return Poll::Ready(Ok(()));
+    }
+    while !queue.is_empty() {
+        let n = ready!(Pin::new(&mut *stream).poll_write(cx, queue))?;
+        if n == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        queue.advance(n);
+    }
+    Pin::new(stream).poll_flush(cx)
+}
+
+fn poll_read(
+    stream: &mut Stream,
+    into: &mut BytesMut,
+    scratch: &RefCell<Box<[u8]>>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    // One buffer a thread: a session that waits holds none.
+    let mut scratch = scratch.borrow_mut();
+    let mut buffer = ReadBuf::new(&mut scratch);
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    into.extend_from_slice(buffer.filled());
+    Poll::Ready(Ok(buffer.filled().len()))
+}

@@ -1,0 +1,105 @@
+//! What a session's machine asks of the world. It only asks here; the relay does it.
+
+use std::ops::Range;
+
+use crate::audit::record::AuditRecord;
+use crate::grant::decide::Permit;
+use crate::session::call::BoundCall;
+
+/// Something other than bytes to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Open the connection to the primary.
+    OpenUpstream,
+    /// Read the catalog again, a read that starts after this.
+    RefreshCatalog,
+    /// Ask the server to cancel what this session runs there.
+    CancelUpstream,
+    /// The server did not answer a cancel: end its backend.
+    TerminateUpstream,
+    /// Do a call on the schema `daypass`.
+    Call(BoundCall),
+    /// Write what there is to the client, then end the session.
+    Close,
+}
+
+/// A piece of what goes to the client, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// This range of the bytes that the server sent, unchanged.
+    Server(Range<usize>),
+    /// This range of [`Output::own`].
+    Own(Range<usize>),
+}
+
+/// Everything one event led to. The caller owns it, does what it says, and clears it.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// To be recorded first.
+    pub audit: Vec<AuditRecord>,
+    /// To the server.
+    server: Vec<u8>,
+    /// To the client.
+    pub client: Vec<Piece>,
+    /// Bytes that are ours.
+    pub own: Vec<u8>,
+    /// The rest, in order.
+    pub commands: Vec<Command>,
+}
+
+impl Output {
+    /// Sends a client's statement on. Asks for the permit so that no path without one compiles.
+    pub fn forward(&mut self, _permit: &Permit, frame: &[u8]) {
+        self.server.extend_from_slice(frame);
+    }
+
+    /// Sends on what carries no statement: Sync, Flush, Close, COPY data, or our own words.
+    pub fn control(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.server);
+    }
+
+    /// Bytes for the server.
+    pub fn to_server(&self) -> &[u8] {
+        &self.server
+    }
+
+    /// Passes a range of the server's bytes.
+    pub fn pass(&mut self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        match self.client.last_mut() {
+            Some(Piece::Server(last)) if last.end == range.start => last.end = range.end,
+            _ => self.client.push(Piece::Server(range)),
+        }
+    }
+
+    /// Says something to the client in our own words.
+    pub fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.own.len();
+        write(&mut self.own);
+        let range = start..self.own.len();
+        match self.client.last_mut() {
+            Some(Piece::Own(last)) if last.end == range.start => last.end = range.end,
+            _ if range.is_empty() => (),
+            _ => self.client.push(Piece::Own(range)),
+        }
+    }
+
+    /// Asks for something.
+    pub fn command(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+
+    /// Forgets everything, keeping the memory unless there is much of it.
+    pub fn clear(&mut self) {
+        const KEEP_BYTES_MAX: usize = 64 * 1024;
+        self.audit.clear();
+        self.client.clear();
+        self.commands.clear();
+        for bytes in [&mut self.server, &mut self.own] {
+            bytes.clear();
+            bytes.shrink_to(KEEP_BYTES_MAX);
+        }
+    }
+}

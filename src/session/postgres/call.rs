@@ -1,0 +1,113 @@
+//! Calls on the virtual schema `daypass`: answered by `control`, in order with everything else.
+
+use std::sync::Arc;
+
+use crate::audit::record::Outcome;
+use crate::session::call::{BoundCall, CallError, CallReply, Procedure};
+use crate::session::output::Output;
+use crate::session::refusal::Refusal;
+use crate::session::trail::{Recorded, Running};
+use crate::sql::statement::{Analysis, Call};
+use crate::wire::postgres::message::TransactionStatus;
+use crate::wire::postgres::reply;
+
+use super::slots::{Slot, Then};
+use super::{Conversation, Env, Link, Segment};
+
+impl Conversation {
+    /// Whether there is such a procedure, with so many arguments.
+    pub(super) fn check_call(call: &Call) -> Result<&'static Procedure, Refusal> {
+        let procedure = Procedure::find(&call.name).map_err(Refusal::Call)?;
+        procedure.check(call.arguments.len()).map_err(Refusal::Call)?;
+        Ok(procedure)
+    }
+
+    pub(super) fn call_simple(
+        &mut self,
+        text: &str,
+        analysis: &Arc<Analysis>,
+        call: &Call,
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) {
+        let failed = self.transaction == TransactionStatus::Failed;
+        let refusal = if failed { Some(Refusal::FailedTransaction) } else { None };
+        let bound = BoundCall::bind(call, |_| None).map_err(Refusal::Call);
+        let bound = match (refusal, Self::check_call(call), bound) {
+            (None, Ok(_), Ok(bound)) => bound,
+            (Some(refusal), ..) | (_, Err(refusal), _) | (.., Err(refusal)) => {
+                self.refuse_statements(text, analysis, &[], &refusal, env, out);
+                return;
+            }
+        };
+        // A call needs no grant: it is how one comes by the first.
+        let Ok(permit) = self.gate.decide([].iter(), env.now) else { return };
+        let recorded = Recorded { message: text, analysis, index: 0, more: &[], parameters: &[] };
+        let (record, run) = self.trail.allow(env.now, &recorded, &permit);
+        out.audit.push(record);
+        self.slots.push_back(Slot::Call { call: bound, run, simple: true, asked: false });
+        self.segment = Segment::Closed;
+        self.pump(env, out);
+    }
+
+    pub(super) fn call_extended(&mut self, call: BoundCall, run: Running) {
+        self.slots.push_back(Slot::Call { call, run, simple: false, asked: false });
+    }
+
+    /// A call has been answered.
+    pub fn on_call_result(
+        &mut self,
+        result: Result<CallReply, CallError>,
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) {
+        let Some(Slot::Call { mut run, simple, .. }) = self.slots.pop_front() else { return };
+        match result {
+            Ok(answer) => {
+                run.rows = answer.rows.len() as u64;
+                out.audit.push(self.trail.result(env.now, &run, Outcome::Ok, None));
+                let status = self.transaction;
+                out.say(|own| {
+                    if simple {
+                        reply::row_description(own, answer.columns);
+                    }
+                    for row in &answer.rows {
+                        reply::data_row(own, row);
+                    }
+                    reply::command_complete(own, "CALL");
+                    if simple {
+                        reply::ready(own, status);
+                    }
+                });
+                if simple {
+                    self.segment = Segment::Rest;
+                    self.close_if_drained(out);
+                }
+            }
+            Err(error) => {
+                let state = Some(error.sqlstate);
+                out.audit.push(self.trail.result(env.now, &run, Outcome::Error, state));
+                self.fail_call(error, simple, out);
+            }
+        }
+        self.pump(env, out);
+    }
+
+    fn fail_call(&mut self, error: CallError, simple: bool, out: &mut Output) {
+        let told = self.told(&Refusal::Call(error));
+        if simple {
+            self.segment = Segment::Rest;
+            self.answer_query_with(&told, out);
+            return;
+        }
+        // Nothing of the segment was taken after the call, so the slots behind it are none.
+        if let Link::Open = self.link {
+            self.poison_segment(&told, out);
+            return;
+        }
+        let mut error = Vec::new();
+        told.write(&mut error);
+        self.slots.push_back(Slot::Own { reply: error, then: Then::Skip });
+        self.segment = Segment::Open { skipping: true };
+    }
+}

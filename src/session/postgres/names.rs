@@ -1,0 +1,144 @@
+//! Prepared statements and portals of a session, by name. SQL's PREPARE and DECLARE share these names
+//! with the protocol's Parse and Bind (manual 54.2.3, "Extended Query").
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::audit::record::Parameter;
+use crate::session::scope::Meaning;
+use crate::sql::access::Access;
+use crate::sql::postgres::ParseLimits;
+use crate::sql::statement::{Analysis, Call, Effect, NotUnderstood, Statement};
+
+/// A prepared statement: its text, and what that meant when it was last asked.
+pub(super) struct Prepared {
+    /// The text of the Parse message; for SQL's PREPARE, of that statement alone.
+    pub(super) text: Rc<str>,
+    /// OIDs of parameter types, as Parse gave them.
+    pub(super) types: Box<[u8]>,
+    /// Made by SQL's PREPARE: the text is that of the PREPARE.
+    pub(super) by_sql: bool,
+    /// Whether the server knows it. It does not know a call on `daypass`, nor one that was made
+    /// before there was a server.
+    pub(super) at_server: bool,
+    analysed: RefCell<(Rc<Meaning>, Arc<Analysis>)>,
+}
+
+impl Prepared {
+    pub(super) fn new(
+        (text, types): (&str, &[u8]),
+        by_sql: bool,
+        at_server: bool,
+        meaning: &Rc<Meaning>,
+        analysis: &Arc<Analysis>,
+    ) -> Self {
+        let analysed = RefCell::new((Rc::clone(meaning), Arc::clone(analysis)));
+        Self { text: text.into(), types: types.into(), by_sql, at_server, analysed }
+    }
+
+    /// What SQL's PREPARE made.
+    pub(super) fn by_sql(text: &str, meaning: &Rc<Meaning>, analysis: &Arc<Analysis>) -> Self {
+        Self::new((text, &[]), true, true, meaning, analysis)
+    }
+
+    /// The same, known to the server.
+    pub(super) fn at_server(&self) -> Self {
+        Self {
+            text: Rc::clone(&self.text),
+            types: self.types.clone(),
+            by_sql: self.by_sql,
+            at_server: true,
+            analysed: RefCell::new(self.analysed.borrow().clone()),
+        }
+    }
+
+    /// What the text means now.
+    pub(super) fn analysis(
+        &self,
+        meaning: &Rc<Meaning>,
+        limits: &ParseLimits,
+    ) -> Result<Arc<Analysis>, NotUnderstood> {
+        {
+            let (known, analysis) = &*self.analysed.borrow();
+            if Rc::ptr_eq(known, meaning) {
+                return Ok(Arc::clone(analysis));
+            }
+        }
+        let analysis = meaning.analyse(&self.text, limits)?;
+        *self.analysed.borrow_mut() = (Rc::clone(meaning), Arc::clone(&analysis));
+        Ok(analysis)
+    }
+
+    /// The call, when it is one on the schema `daypass`.
+    pub(super) fn call(&self) -> Option<Call> {
+        let (_, analysis) = &*self.analysed.borrow();
+        match &analysis.statements.first()?.effect {
+            Effect::Call(call) => Some(call.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// A portal: a statement bound to values, its names resolved when it was bound. Its plan is fixed
+/// from then on, so every fetch is decided by these accesses, against the grants of that moment.
+pub(super) struct Portal {
+    /// The text that holds the statement.
+    pub(super) text: Rc<str>,
+    /// What it said when it was bound.
+    pub(super) analysis: Arc<Analysis>,
+    /// What it needs beyond its own statement's accesses.
+    pub(super) more: Rc<[Access]>,
+    /// Bound values, as the audit stream records them.
+    pub(super) parameters: Rc<[Parameter]>,
+    /// Bound values as text, for a call on `daypass`.
+    pub(super) call_values: Rc<[Option<Box<str>>]>,
+    /// Outlives its transaction: a cursor WITH HOLD.
+    pub(super) hold: bool,
+    /// Whether the server knows it.
+    pub(super) at_server: bool,
+}
+
+impl Portal {
+    /// Its only statement; `None` for an empty text.
+    pub(super) fn statement(&self) -> Option<&Statement> {
+        self.analysis.statements.first()
+    }
+
+    /// The procedure, when it is a call on the schema `daypass`.
+    pub(super) fn procedure(&self) -> Option<&str> {
+        match &self.statement()?.effect {
+            Effect::Call(call) => Some(&call.name),
+            _ => None,
+        }
+    }
+
+    /// All that it needs.
+    pub(super) fn accesses(&self) -> impl Iterator<Item = &Access> + Clone {
+        let own = self.statement().map_or(&[][..], |statement| &statement.accesses);
+        own.iter().chain(&*self.more)
+    }
+}
+
+/// The names that the server has confirmed.
+#[derive(Default)]
+pub(super) struct Names {
+    pub(super) prepared: HashMap<Box<str>, Rc<Prepared>>,
+    pub(super) portals: HashMap<Box<str>, Rc<Portal>>,
+}
+
+impl Names {
+    /// The transaction is over: portals go with it.
+    pub(super) fn end_transaction(&mut self) {
+        if !self.portals.is_empty() {
+            self.portals.retain(|_, portal| portal.hold);
+        }
+    }
+
+    /// DISCARD ALL.
+    pub(super) fn clear(&mut self) {
+        self.prepared.clear();
+        self.portals.clear();
+    }
+}

@@ -1,0 +1,491 @@
+//! What the server says: passed on as it came, but for what answers a message of our own.
+
+use crate::audit::record::Outcome;
+use crate::session::output::{Command, Output};
+use crate::session::refusal::Refusal;
+use crate::session::trail::Running;
+use crate::sql::statement::{Analysis, Effect, Statement};
+use crate::wire::postgres::frame::{self, HEADER_BYTES, Violation};
+use crate::wire::postgres::message::{self, TransactionStatus};
+use crate::wire::postgres::reply::{self, Report};
+
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::names::{Portal, Prepared};
+use super::report::report;
+use super::slots::{Internal, Slot, Then};
+use super::{Conversation, Env, Link, Segment};
+
+/// The longest message of a server that is held whole: those that we read. Rows and COPY data pass.
+const CONTROL_BYTES_MAX: usize = 16 << 20;
+
+impl Conversation {
+    /// Takes the server's bytes; returns how many. What is left is the beginning of a message that has
+    /// to be whole: it comes again with more behind it.
+    ///
+    /// # Errors
+    /// When the server broke the protocol; the session is to be closed.
+    pub fn on_server(
+        &mut self,
+        input: &[u8],
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) -> Result<usize, Violation> {
+        let mut at = 0;
+        let mut rows = 0_u64;
+        let start = at;
+        let mut passed = 0;
+        loop {
+            if self.server_rest > 0 {
+                let now = self.server_rest.min(input.len() - at);
+                out.pass(at..at + now);
+                self.server_rest -= now;
+                passed += now;
+                at += now;
+            }
+            let Some(rest) = input.get(at..) else { break };
+            let Some(header) = frame::header(rest)? else { break };
+            if matches!(header.tag, b'D' | b'd' | b'N' | b'A') && !self.is_internal(header.tag) {
+                rows += u64::from(header.tag == b'D');
+                self.server_rest = header.total;
+                continue;
+            }
+            self.count(std::mem::take(&mut rows), std::mem::take(&mut passed));
+            if header.total > CONTROL_BYTES_MAX {
+                return Err(Violation::TooLong { max: CONTROL_BYTES_MAX });
+            }
+            let Some(body) = rest.get(HEADER_BYTES..header.total) else { break };
+            let range = at..at + header.total;
+            at = range.end;
+            if !self.on_internal(header.tag, body, env, out)? {
+                self.on_reply(header.tag, body, range, env, out)?;
+            }
+            self.pump(env, out);
+        }
+        self.count(rows, passed);
+        debug_assert!(at >= start);
+        Ok(at)
+    }
+
+    fn count(&mut self, rows: u64, bytes: usize) {
+        let run = match self.slots.front_mut() {
+            Some(Slot::Execute { run, .. }) => Some(run),
+            Some(Slot::Query { runs, .. }) => runs.front_mut(),
+            _ => None,
+        };
+        if let Some(run) = run {
+            run.rows += rows;
+            run.bytes += bytes as u64;
+        }
+    }
+
+    /// Whether a message answers a query of our own, of which the client hears nothing. What comes by
+    /// itself, a notification, passes all the same.
+    fn is_internal(&self, tag: u8) -> bool {
+        tag != b'A' && matches!(self.slots.front(), Some(Slot::Internal(_)))
+    }
+
+    fn on_reply(
+        &mut self,
+        tag: u8,
+        body: &[u8],
+        range: Range<usize>,
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) -> Result<(), Violation> {
+        let unexpected = Violation::Unexpected(char::from(tag));
+        match tag {
+            b'E' => {
+                self.on_error(body, range, env, out);
+                return Ok(());
+            }
+            b'Z' => return self.on_ready(TransactionStatus::read(body)?, range, env, out),
+            b'1' => match self.slots.pop_front() {
+                Some(Slot::Parse { name, prepared }) => {
+                    self.names.prepared.insert(name, prepared);
+                }
+                Some(Slot::InternalParse { name, prepared }) => {
+                    self.names.prepared.insert(name, prepared);
+                    return Ok(());
+                }
+                _ => return Err(unexpected),
+            },
+            b'2' => match self.slots.pop_front() {
+                Some(Slot::Bind { name, portal }) => {
+                    self.names.portals.insert(name, portal);
+                }
+                _ => return Err(unexpected),
+            },
+            b'3' => match self.slots.pop_front() {
+                Some(Slot::CloseStatement(name)) => {
+                    self.names.prepared.remove(&name);
+                }
+                Some(Slot::ClosePortal(name)) => {
+                    self.names.portals.remove(&name);
+                }
+                _ => return Err(unexpected),
+            },
+            b'T' | b'n' if matches!(self.slots.front(), Some(Slot::Describe)) => {
+                self.slots.pop_front();
+            }
+            b'I' if matches!(self.slots.front(), Some(Slot::Empty)) => {
+                self.slots.pop_front();
+            }
+            b'C' => self.on_complete(message::rows_of_tag(body), env, out)?,
+            b's' => match self.slots.pop_front() {
+                Some(Slot::Execute { run, .. }) => {
+                    out.audit.push(self.trail.result(env.now, &run, Outcome::Ok, None));
+                }
+                _ => return Err(unexpected),
+            },
+            b'G' => self.on_copy_in(out),
+            b'S' => {
+                let (name, value) = message::parameter_status(body)?;
+                self.note_parameter(name, value);
+                if name == "standard_conforming_strings" && value != "on" {
+                    let report = Report::fatal("0A000", "standard_conforming_strings must stay on");
+                    self.close(Some(report), out);
+                }
+            }
+            // Replication, and login messages after login.
+            b'W' | b'R' | b'K' | b'v' => return Err(unexpected),
+            _ => (),
+        }
+        out.pass(range);
+        Ok(())
+    }
+
+    fn on_complete(
+        &mut self,
+        rows: Option<u64>,
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) -> Result<(), Violation> {
+        let (mut run, text) = match self.slots.front_mut() {
+            Some(Slot::Query { runs, text }) => (runs.pop_front(), text.clone()),
+            Some(Slot::Execute { .. }) => match self.slots.pop_front() {
+                Some(Slot::Execute { run, portal }) => {
+                    let text =
+                        self.names.portals.get(&portal).map(|portal| Rc::clone(&portal.text));
+                    (Some(run), text)
+                }
+                _ => (None, None),
+            },
+            _ => (None, None),
+        };
+        let Some(run) = &mut run else { return Err(Violation::Unexpected('C')) };
+        if let Some(rows) = rows {
+            run.rows = rows;
+        }
+        self.copy_in = false;
+        out.audit.push(self.trail.result(env.now, run, Outcome::Ok, None));
+        self.take_effect(run, text.as_deref());
+        Ok(())
+    }
+
+    /// A statement has been done: the names that it made or freed.
+    fn take_effect(&mut self, run: &Running, text: Option<&str>) {
+        let Some(statement) = run.statement() else { return };
+        match &statement.effect {
+            Effect::Prepare(name) => {
+                let meaning = self.meaning.as_ref().or(self.last_meaning.as_ref());
+                let text = text.and_then(|text| text.get(statement.span.clone()));
+                let (Some(meaning), Some(text)) = (meaning, text) else { return };
+                let span = 0..text.len();
+                // Its text alone is kept, so its ranges start there.
+                let alone = Statement {
+                    span,
+                    credentials: Vec::new(),
+                    literals: Vec::new(),
+                    ..statement.clone()
+                };
+                let analysis = Arc::new(Analysis { statements: vec![alone] });
+                let prepared = Prepared::by_sql(text, meaning, &analysis);
+                self.names.prepared.insert(name.clone(), Rc::new(prepared));
+            }
+            Effect::Deallocate(Some(name)) => {
+                self.names.prepared.remove(name);
+            }
+            Effect::Deallocate(None) => self.names.prepared.clear(),
+            Effect::Declare { cursor, hold } => {
+                let portal = Portal {
+                    text: Rc::from(""),
+                    analysis: Arc::new(Analysis { statements: vec![statement.clone()] }),
+                    more: Rc::default(),
+                    parameters: Rc::default(),
+                    call_values: Rc::default(),
+                    hold: *hold,
+                    at_server: true,
+                };
+                self.names.portals.insert(cursor.clone(), Rc::new(portal));
+            }
+            Effect::CloseCursor(Some(name)) => {
+                self.names.portals.remove(name);
+            }
+            Effect::CloseCursor(None) => self.names.portals.clear(),
+            Effect::DiscardAll => self.names.clear(),
+            Effect::None
+            | Effect::Begin
+            | Effect::Commit
+            | Effect::Rollback
+            | Effect::Savepoint(_)
+            | Effect::Release(_)
+            | Effect::RollbackTo(_)
+            | Effect::Set { .. }
+            | Effect::Show { .. }
+            | Effect::Execute(_)
+            | Effect::Fetch(_)
+            | Effect::CopyIn
+            | Effect::CopyOut
+            | Effect::Call(_) => (),
+        }
+    }
+
+    fn on_copy_in(&mut self, out: &mut Output) {
+        self.copy_in = true;
+        if let Some(Slot::Execute { .. }) = self.slots.front() {
+            // The server swallows a Sync that was sent behind this Execute: it reads it as part of the data
+            // (manual 54.2.6). The client sends another when the data has ended.
+            if let Some(Slot::Sync) = self.slots.back() {
+                self.slots.pop_back();
+                self.segment = Segment::Open { skipping: false };
+            }
+        }
+        if self.doomed.is_some() {
+            self.copy_in = false;
+            out.control(|server| reply::copy_fail(server, "the grant has ended"));
+        }
+    }
+
+    fn on_error(&mut self, body: &[u8], range: Range<usize>, env: &mut Env<'_>, out: &mut Output) {
+        let sqlstate = message::sqlstate(body).unwrap_or("XX000").to_owned();
+        let outcome = if sqlstate == "57014" { Outcome::Cancelled } else { Outcome::Error };
+        self.copy_in = false;
+        let mut ours = None;
+        match self.slots.pop_front() {
+            Some(Slot::Poison { error }) => ours = Some(error),
+            Some(Slot::PoisonQuery { error }) => {
+                ours = Some(error);
+                self.slots.push_front(Slot::Query { runs: Default::default(), text: None });
+            }
+            Some(Slot::Query { mut runs, .. }) => {
+                if let Some(run) = runs.pop_front() {
+                    ours = self.error_of_ended(&sqlstate);
+                    out.audit.push(self.trail.result(env.now, &run, outcome, Some(&sqlstate)));
+                }
+                for run in runs {
+                    let record = self.trail.result(env.now, &run, Outcome::Cancelled, None);
+                    out.audit.push(record);
+                }
+                self.slots.push_front(Slot::Query { runs: Default::default(), text: None });
+            }
+            Some(Slot::Execute { run, .. }) => {
+                ours = self.error_of_ended(&sqlstate);
+                out.audit.push(self.trail.result(env.now, &run, outcome, Some(&sqlstate)));
+            }
+            Some(Slot::Sync) => self.slots.push_front(Slot::Sync),
+            Some(_) | None => (),
+        }
+        match ours {
+            Some(error) => out.say(|own| own.extend_from_slice(&error)),
+            None => out.pass(range),
+        }
+        self.skip_to_sync(env, out);
+    }
+
+    /// The error of a statement that was cancelled because its grant ended.
+    fn error_of_ended(&self, sqlstate: &str) -> Option<Vec<u8>> {
+        let (ended, _) = self.doomed.as_ref()?;
+        if sqlstate != "57014" {
+            return None;
+        }
+        let mut error = Vec::new();
+        report(&Refusal::Cancelled(ended.clone()), self.trail.facts()).write(&mut error);
+        Some(error)
+    }
+
+    /// After an error the server drops what it gets up to Sync: no reply comes for what was sent.
+    fn skip_to_sync(&mut self, env: &Env<'_>, out: &mut Output) {
+        if let Some(Slot::Query { .. }) = self.slots.front() {
+            return;
+        }
+        while let Some(slot) = self.slots.pop_front() {
+            if matches!(slot, Slot::Sync | Slot::OwnSync) {
+                self.slots.push_front(slot);
+                break;
+            }
+            for run in slot.runs() {
+                out.audit.push(self.trail.result(env.now, run, Outcome::Cancelled, None));
+            }
+        }
+        if let Segment::Open { .. } = self.segment {
+            self.segment = Segment::Open { skipping: true };
+        }
+    }
+
+    fn on_ready(
+        &mut self,
+        status: TransactionStatus,
+        range: Range<usize>,
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) -> Result<(), Violation> {
+        match self.slots.pop_front() {
+            Some(Slot::Query { runs, .. }) => {
+                for run in runs {
+                    out.audit.push(self.trail.result(env.now, &run, Outcome::Unknown, None));
+                }
+            }
+            Some(Slot::Sync) => (),
+            _ => return Err(Violation::Unexpected('Z')),
+        }
+        out.pass(range);
+        self.segment = Segment::Rest;
+        self.at_boundary(status, env, out);
+        Ok(())
+    }
+
+    /// Between segments: what was in doubt is asked again, and what ended with the transaction goes.
+    fn at_boundary(&mut self, status: TransactionStatus, env: &Env<'_>, out: &mut Output) {
+        self.transaction = status;
+        self.doomed = None;
+        self.terminated = false;
+        self.copy_in = false;
+        if self.path_touched {
+            self.last_meaning = self.meaning.take().or(self.last_meaning.take());
+        }
+        if status == TransactionStatus::Idle {
+            self.names.end_transaction();
+            self.gate.end_transaction();
+            self.path_touched = false;
+            if self.catalog_changed {
+                self.ask_for_catalog(env.now, out);
+            }
+        }
+        self.close_if_drained(out);
+    }
+
+    /// A reply to a query of our own. False when it is none.
+    fn on_internal(
+        &mut self,
+        tag: u8,
+        body: &[u8],
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) -> Result<bool, Violation> {
+        if matches!(tag, b'S' | b'A') {
+            return Ok(false);
+        }
+        let Some(Slot::Internal(internal)) = self.slots.front_mut() else { return Ok(false) };
+        match (tag, internal) {
+            (b'D', Internal::Path { rows }) => rows.push(message::text_row(body)?),
+            (b'E', Internal::Replay { failed, .. }) => {
+                let why = message::error_field(body, b'M').unwrap_or("unknown error");
+                *failed = Some(why.to_owned());
+            }
+            (b'E', Internal::Path { rows }) => rows.clear(),
+            (b'Z', _) => {
+                let status = TransactionStatus::read(body)?;
+                let Some(Slot::Internal(done)) = self.slots.pop_front() else {
+                    return Ok(true);
+                };
+                self.on_internal_done(done, status, env, out);
+            }
+            _ => (),
+        }
+        Ok(true)
+    }
+
+    fn on_internal_done(
+        &mut self,
+        done: Internal,
+        status: TransactionStatus,
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) {
+        self.transaction = status;
+        match done {
+            Internal::Replay { text, failed } => {
+                if let Some(why) = failed {
+                    let notice = Report::warning(format!("{text}: {why}"));
+                    out.say(|own| notice.write(own));
+                }
+                self.replay_next(out);
+            }
+            Internal::Path { rows } => {
+                let path = super::path::read(&rows);
+                let (Some(catalog), false) = (&self.catalog, path.is_empty()) else {
+                    let report =
+                        Report::error("57014", "the session's search_path could not be read");
+                    self.unreachable = Some(report);
+                    return;
+                };
+                let database = &self.trail.facts().database;
+                let meaning = env.meanings.get(database, catalog, path);
+                self.last_meaning = Some(Rc::clone(&meaning));
+                self.meaning = Some(meaning);
+            }
+        }
+    }
+
+    /// Asks the server which schemas it searches now.
+    pub(super) fn ask_for_path(&mut self, out: &mut Output) {
+        out.control(|server| reply::query(server, super::path::QUERY));
+        self.slots.push_back(Slot::Internal(Internal::Path { rows: Vec::new() }));
+    }
+
+    /// Says what is ours to say and due: a reply of our own comes when all before it have been given.
+    pub(super) fn pump(&mut self, env: &mut Env<'_>, out: &mut Output) {
+        loop {
+            match self.slots.front_mut() {
+                Some(Slot::Own { .. }) => {
+                    let Some(Slot::Own { reply, then }) = self.slots.pop_front() else { return };
+                    out.say(|own| own.extend_from_slice(&reply));
+                    match then {
+                        Then::Nothing => (),
+                        Then::Prepare(name, prepared) => {
+                            self.names.prepared.insert(name, prepared);
+                        }
+                        Then::Bind(name, portal) => {
+                            self.names.portals.insert(name, portal);
+                        }
+                        Then::CloseStatement(name) => {
+                            self.names.prepared.remove(&name);
+                        }
+                        Then::ClosePortal(name) => {
+                            self.names.portals.remove(&name);
+                        }
+                        Then::Skip => {
+                            if self.transaction == TransactionStatus::Active {
+                                self.transaction = TransactionStatus::Failed;
+                            }
+                            self.skip_to_sync(env, out);
+                        }
+                    }
+                }
+                Some(Slot::OwnSync) => {
+                    self.slots.pop_front();
+                    let status = self.transaction;
+                    out.say(|own| reply::ready(own, status));
+                    self.segment = Segment::Rest;
+                    self.at_boundary(status, env, out);
+                }
+                Some(Slot::Call { call, asked, .. }) => {
+                    if !*asked {
+                        *asked = true;
+                        out.command(Command::Call(call.clone()));
+                    }
+                    return;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Whether the connection to the server is open.
+    pub fn has_upstream(&self) -> bool {
+        matches!(self.link, Link::Open)
+    }
+}

@@ -1,0 +1,320 @@
+//! The simple query: every statement of the message is decided before any of it is sent.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::session::output::Output;
+use crate::session::refusal::Refusal;
+use crate::session::scope::Meaning;
+use crate::session::trail::Recorded;
+use crate::sql::access::{Access, Object};
+use crate::sql::statement::{Analysis, Effect, NotUnderstood, Statement};
+use crate::wire::postgres::frame::Violation;
+use crate::wire::postgres::message::TransactionStatus;
+use crate::wire::postgres::reply::{self, Report};
+
+use super::report::report;
+use super::slots::Slot;
+use super::{Conversation, Env, Link, Segment, Taken};
+
+/// Whether it takes back, for all or part of the transaction, what SET did in it.
+fn ends_transaction(statement: &Statement) -> bool {
+    matches!(statement.effect, Effect::Commit | Effect::Rollback | Effect::RollbackTo(_))
+}
+
+impl Conversation {
+    pub(super) fn on_query(
+        &mut self,
+        bytes: &[u8],
+        frame: &[u8],
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) -> Result<Taken, Violation> {
+        if !self.at_rest() {
+            return self.held_unless_open('Q');
+        }
+        if let Some(refusal) = self.refuse_unreachable() {
+            self.refuse_query(bytes, &refusal, env, out);
+            return Ok(Taken::Yes);
+        }
+        if matches!(self.link, Link::Apart(_)) && self.gate.has_live_grant(env.now) {
+            self.open_upstream(out);
+            return Ok(Taken::Held);
+        }
+        let text = match self.text(bytes) {
+            Ok(text) => text,
+            Err(refusal) => {
+                self.refuse_query(bytes, &refusal, env, out);
+                return Ok(Taken::Yes);
+            }
+        };
+        let Some(meaning) = self.ready_to_analyse(env, out) else { return Ok(Taken::Held) };
+        match self.analyse(text, &meaning, env, out) {
+            Ok(Some(analysis)) => self.decide_query(text, frame, &analysis, &meaning, env, out),
+            Ok(None) => return Ok(Taken::Held),
+            Err(refusal) => self.refuse_query(bytes, &refusal, env, out),
+        }
+        Ok(Taken::Yes)
+    }
+
+    /// What a text means; `None` when a fresh catalog was asked for, since the one at hand lacks a name.
+    pub(super) fn analyse(
+        &mut self,
+        text: &str,
+        meaning: &Rc<Meaning>,
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) -> Result<Option<Arc<Analysis>>, Refusal> {
+        match meaning.analyse(text, &env.limits.parse) {
+            Ok(analysis) => Ok(Some(analysis)),
+            Err(NotUnderstood::Undefined { .. })
+                if !self.refreshed
+                    && self.last_refresh + super::REFRESH_PAUSE <= env.now
+                    && self.transaction != TransactionStatus::Failed =>
+            {
+                self.refreshed = true;
+                self.ask_for_catalog(env.now, out);
+                Ok(None)
+            }
+            Err(why) => Err(Refusal::NotUnderstood(why)),
+        }
+    }
+
+    fn decide_query(
+        &mut self,
+        text: &str,
+        frame: &[u8],
+        analysis: &Arc<Analysis>,
+        meaning: &Rc<Meaning>,
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) {
+        let statements = &analysis.statements;
+        let [first, ..] = statements.as_slice() else {
+            // Nothing in it needs a server: an empty query is answered as one would.
+            out.say(|own| {
+                reply::empty_query(own);
+                reply::ready(own, self.transaction);
+            });
+            return;
+        };
+        let mut more = Vec::with_capacity(statements.len());
+        let mut refusal = self.refusal_of_state(statements, env);
+        for (index, statement) in statements.iter().enumerate() {
+            let earlier = statements.get(..index).unwrap_or_default();
+            match self.more_accesses(statement, earlier, meaning, env) {
+                Ok(accesses) => more.push(accesses),
+                Err(why) => {
+                    refusal = refusal.or(Some(why));
+                    more.push(Vec::new());
+                }
+            }
+        }
+        if let Some(refusal) = refusal {
+            self.refuse_statements(text, analysis, &more, &refusal, env, out);
+            return;
+        }
+        if let Effect::Call(call) = &first.effect {
+            self.call_simple(text, analysis, call, env, out);
+            return;
+        }
+        if matches!(self.link, Link::Apart(_)) {
+            self.query_apart(text, analysis, env, out);
+            return;
+        }
+        let own = statements.iter().flat_map(|statement| &statement.accesses);
+        let permit = match self.gate.decide(own.chain(more.iter().flatten()), env.now) {
+            Ok(permit) => permit,
+            Err(refusal) => {
+                self.refuse_statements(text, analysis, &more, &refusal, env, out);
+                return;
+            }
+        };
+        let mut runs = VecDeque::with_capacity(statements.len());
+        for (index, more) in more.iter().enumerate() {
+            let recorded = Recorded { message: text, analysis, index, more, parameters: &[] };
+            let (record, run) = self.trail.allow(env.now, &recorded, &permit);
+            out.audit.push(record);
+            runs.push_back(run);
+        }
+        self.gate.note_use(&permit);
+        for statement in statements {
+            self.note_changes(statement);
+        }
+        let keeps_text = |statement: &Statement| matches!(statement.effect, Effect::Prepare(_));
+        let text = statements.iter().any(keeps_text).then(|| text.into());
+        out.forward(&permit, frame);
+        self.slots.push_back(Slot::Query { runs, text });
+        self.segment = Segment::Closed;
+    }
+
+    /// What is in doubt from the moment that a statement is sent.
+    pub(super) fn note_changes(&mut self, statement: &Statement) {
+        if statement.changes_path || self.path_touched && ends_transaction(statement) {
+            self.path_touched = true;
+            self.last_meaning = self.meaning.take().or(self.last_meaning.take());
+        }
+        self.catalog_changed |= statement.changes_catalog;
+    }
+
+    /// Why nothing runs now, whatever the grants say.
+    pub(super) fn refusal_of_state(
+        &self,
+        statements: &[Statement],
+        env: &Env<'_>,
+    ) -> Option<Refusal> {
+        if !env.audit_accepts {
+            return Some(Refusal::AuditDown);
+        }
+        let ends = matches!(statements, [only] if only.effect == Effect::Rollback);
+        if self.transaction == TransactionStatus::Active && !ends {
+            let ended = self.gate.ended_in_transaction(env.now);
+            if let Some(ended) = ended {
+                return Some(Refusal::TransactionEnded(ended));
+            }
+        }
+        // The end of a transaction takes back what it changed of the path, and what stands behind the end
+        // in the same message would be read under a path that nobody has asked for.
+        let in_doubt = self.path_touched || self.transaction == TransactionStatus::Failed;
+        let end = statements.iter().position(ends_transaction);
+        if let (true, Some(end)) = (in_doubt, end)
+            && statements.iter().skip(end).any(|statement| !statement.accesses.is_empty())
+        {
+            return Some(Refusal::Unsupported {
+                what: "what follows the end of this transaction has to be a message of its own"
+                    .into(),
+                hint: None,
+            });
+        }
+        None
+    }
+
+    /// What a statement needs beyond its own accesses: those of the prepared statement that it runs, or
+    /// of the cursor that it reads, and, while this session's own changes of the catalog are not committed,
+    /// so that names cannot be told apart for sure, the privilege that covers whatever they may mean.
+    pub(super) fn more_accesses(
+        &self,
+        statement: &Statement,
+        earlier: &[Statement],
+        meaning: &Rc<Meaning>,
+        env: &Env<'_>,
+    ) -> Result<Vec<Access>, Refusal> {
+        let mut more = match &statement.effect {
+            Effect::Execute(name) => self.accesses_of_prepared(name, earlier, meaning, env)?,
+            Effect::Fetch(name) => self.accesses_of_cursor(name, earlier)?,
+            _ => Vec::new(),
+        };
+        let names =
+            statement.accesses.iter().chain(&more).any(|access| *access != Access::Metadata);
+        if self.catalog_changed && names {
+            more.push(Access::Admin(Object::Database));
+        }
+        Ok(more)
+    }
+
+    fn accesses_of_prepared(
+        &self,
+        name: &str,
+        earlier: &[Statement],
+        meaning: &Rc<Meaning>,
+        env: &Env<'_>,
+    ) -> Result<Vec<Access>, Refusal> {
+        let same = |earlier: &&Statement| matches!(&earlier.effect, Effect::Prepare(known) if **known == *name);
+        if let Some(prepare) = earlier.iter().rev().find(same) {
+            return Ok(prepare.accesses.clone());
+        }
+        let Some(prepared) = self.names.prepared.get(name) else {
+            return Err(Refusal::NoStatement(name.into()));
+        };
+        let analysis =
+            prepared.analysis(meaning, &env.limits.parse).map_err(Refusal::NotUnderstood)?;
+        let Some(statement) = analysis.statements.first() else { return Ok(Vec::new()) };
+        let plain = prepared.by_sql || statement.effect == Effect::None;
+        if !plain || !prepared.at_server {
+            return Err(Refusal::Unsupported {
+                what: format!("EXECUTE of \"{name}\" is not supported: it is not a plain query"),
+                hint: Some("Run it through the driver's own prepared statement.".into()),
+            });
+        }
+        Ok(statement.accesses.clone())
+    }
+
+    fn accesses_of_cursor(
+        &self,
+        name: &str,
+        earlier: &[Statement],
+    ) -> Result<Vec<Access>, Refusal> {
+        let same = |earlier: &&Statement| matches!(&earlier.effect, Effect::Declare { cursor, .. } if **cursor == *name);
+        if let Some(declare) = earlier.iter().rev().find(same) {
+            return Ok(declare.accesses.clone());
+        }
+        match self.names.portals.get(name) {
+            Some(portal) => Ok(portal.accesses().cloned().collect()),
+            None => Err(Refusal::NoPortal(name.into())),
+        }
+    }
+
+    /// Refuses a whole message that was not understood, or never became a statement.
+    pub(super) fn refuse_query(
+        &mut self,
+        text: &[u8],
+        refusal: &Refusal,
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) {
+        let told = self.told(refusal);
+        let record = self.trail.deny_opaque(env.now, text, refusal, told.sqlstate, &told.message);
+        out.audit.push(record);
+        self.answer_query_with(&told, out);
+    }
+
+    /// Refuses a whole message that was understood: each of its statements is recorded.
+    pub(super) fn refuse_statements(
+        &mut self,
+        text: &str,
+        analysis: &Arc<Analysis>,
+        more: &[Vec<Access>],
+        refusal: &Refusal,
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) {
+        let told = self.told(refusal);
+        for index in 0..analysis.statements.len() {
+            let more = more.get(index).map_or(&[][..], Vec::as_slice);
+            let recorded = Recorded { message: text, analysis, index, more, parameters: &[] };
+            let record = self.trail.deny(env.now, &recorded, refusal, told.sqlstate, &told.message);
+            out.audit.push(record);
+        }
+        self.answer_query_with(&told, out);
+    }
+
+    /// What the client is told: in a failed transaction the server would look no further.
+    pub(super) fn told(&self, refusal: &Refusal) -> Report {
+        let syntax = matches!(refusal, Refusal::NotUnderstood(NotUnderstood::Syntax { .. }));
+        if self.transaction == TransactionStatus::Failed && !syntax {
+            return report(&Refusal::FailedTransaction, self.trail.facts());
+        }
+        report(refusal, self.trail.facts())
+    }
+
+    /// The error of a simple query, which leaves the transaction as if the server had raised it.
+    pub(super) fn answer_query_with(&mut self, told: &Report, out: &mut Output) {
+        if matches!(self.link, Link::Open) && self.transaction == TransactionStatus::Active {
+            let mut error = Vec::new();
+            told.write(&mut error);
+            // Not SQL, so it must fail, and it does nothing else.
+            out.control(|server| reply::query(server, "refused by daypass"));
+            self.slots.push_back(Slot::PoisonQuery { error });
+            self.segment = Segment::Closed;
+            return;
+        }
+        if self.transaction == TransactionStatus::Active {
+            self.transaction = TransactionStatus::Failed;
+        }
+        out.say(|own| {
+            told.write(own);
+            reply::ready(own, self.transaction);
+        });
+    }
+}

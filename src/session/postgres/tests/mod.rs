@@ -1,0 +1,327 @@
+//! The conversation in a simulator: a scripted client, a server that follows the protocol's rules, a
+//! virtual clock, a seeded scheduler. Every bug is one seed.
+
+mod client;
+mod scenarios;
+mod server;
+mod simulator;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use crate::audit::record::{AuditRecord, Client, Kind, Verdict};
+use crate::audit::redact;
+use crate::grant::fixture::grant;
+use crate::grant::snapshot::HeldGrants;
+use crate::grant::{Grant, Revocation};
+use crate::session::call::{BoundCall, CallError, CallReply, Procedure};
+use crate::session::output::{Command, Output, Piece};
+use crate::session::scope::Meanings;
+use crate::session::trail::{Facts, Trail};
+use crate::sql::Engine;
+use crate::sql::catalog::{Catalog, Relation, RelationKind, Schema};
+use crate::time::Timestamp;
+use crate::wire::postgres::frame::{self, HEADER_BYTES};
+
+use super::{Conversation, Env, SessionLimits, Start};
+use server::FakeServer;
+
+/// Relations `public.t0` to `public.t4`, with columns `a` and `b`.
+fn catalog() -> Arc<Catalog> {
+    let relation = || Relation {
+        kind: RelationKind::Table,
+        columns: vec!["a".into(), "b".into()],
+        owned_by: None,
+        bypassed_row_security: false,
+    };
+    let relations = (0..5).map(|n| (format!("t{n}").into(), relation())).collect();
+    let public = Schema { relations, ..Schema::default() };
+    let schemas = [("public".into(), public), ("pg_catalog".into(), Schema::default())].into();
+    Arc::new(Catalog { version: 1, server_version: 150_018, schemas })
+}
+
+/// A session, its server, and the world between them.
+struct House {
+    now: Timestamp,
+    machine: Conversation,
+    meanings: Meanings,
+    limits: SessionLimits,
+    out: Output,
+    server: FakeServer,
+    server_open: bool,
+    /// From the client, not yet taken.
+    client_in: BytesMut,
+    /// To the client.
+    client_out: Vec<u8>,
+    /// From the server, on its way.
+    server_in: BytesMut,
+    grants: Vec<Arc<Grant>>,
+    audit: Vec<AuditRecord>,
+    /// What was asked for and has not come.
+    pending: Vec<Command>,
+    audit_accepts: bool,
+    closed: bool,
+}
+
+fn at(seconds: u64) -> Timestamp {
+    crate::grant::fixture::at(seconds)
+}
+
+impl House {
+    fn new(grants: &[Grant]) -> Self {
+        let grants: Vec<_> = grants.iter().cloned().map(Arc::new).collect();
+        let facts = Facts {
+            session: "s_1".into(),
+            principal: "alice".into(),
+            token: "t_1".into(),
+            database: "shop".into(),
+            engine: Engine::Postgres,
+            client: Arc::new(Client { address: "127.0.0.1:1".into(), application: None }),
+            second_lock: "none",
+        };
+        let start = Start {
+            trail: Trail::new(
+                facts,
+                redact::TextSettings::default(),
+                redact::ParameterSettings::Full { bytes_max: 64 },
+            ),
+            held: HeldGrants::new(grants.iter().cloned()),
+            catalog: Some(catalog()),
+            parameters: vec![("server_version".into(), "15.18".into())],
+            assumed_path: ["pg_catalog".into(), "public".into()].into(),
+            startup: Vec::new(),
+            cancel_key: (7, [1, 2, 3, 4].into()),
+            poison: "daypass_refused_1".into(),
+        };
+        let mut house = Self {
+            now: at(100),
+            machine: Conversation::new(start),
+            meanings: Meanings::default(),
+            limits: SessionLimits::default(),
+            out: Output::default(),
+            server: FakeServer::default(),
+            server_open: false,
+            client_in: BytesMut::new(),
+            client_out: Vec::new(),
+            server_in: BytesMut::new(),
+            grants,
+            audit: Vec::new(),
+            pending: Vec::new(),
+            audit_accepts: true,
+            closed: false,
+        };
+        house.with_machine(|machine, env, out| machine.start(env, out));
+        house.apply();
+        house
+    }
+
+    fn with_machine<T>(
+        &mut self,
+        event: impl FnOnce(&mut Conversation, &mut Env<'_>, &mut Output) -> T,
+    ) -> T {
+        let mut env = Env {
+            now: self.now,
+            meanings: &mut self.meanings,
+            audit_accepts: self.audit_accepts,
+            limits: &self.limits,
+        };
+        event(&mut self.machine, &mut env, &mut self.out)
+    }
+
+    /// Does what the machine asked for; what takes time waits in `pending`.
+    fn apply(&mut self) {
+        self.audit.append(&mut self.out.audit);
+        if self.server_open {
+            let readable: Vec<_> =
+                (0..5).map(|n| format!("t{n}")).filter(|name| self.may_touch(name)).collect();
+            self.server.receive(self.out.to_server(), &readable);
+        } else {
+            assert!(self.out.to_server().is_empty(), "bytes for a server that is not there");
+        }
+        for piece in &self.out.client {
+            let bytes = match piece {
+                Piece::Server(range) => &self.server_in[range.clone()],
+                Piece::Own(range) => &self.out.own[range.clone()],
+            };
+            self.client_out.extend_from_slice(bytes);
+        }
+        for command in std::mem::take(&mut self.out.commands) {
+            match command {
+                Command::Close => self.closed = true,
+                other => self.pending.push(other),
+            }
+        }
+        self.out.clear();
+    }
+
+    /// Whether a live grant allows to read a relation at this moment.
+    fn may_touch(&self, relation: &str) -> bool {
+        let wanted = format!("ON public.{relation}");
+        self.grants.iter().any(|grant| {
+            grant.is_live(self.now)
+                && grant.privileges.iter().any(|privilege| {
+                    let text = privilege.display(Engine::Postgres).to_string();
+                    text.ends_with(&wanted) || text.ends_with("ON DATABASE")
+                })
+        })
+    }
+
+    fn client_sends(&mut self, bytes: &[u8]) {
+        self.client_in.extend_from_slice(bytes);
+        self.take_client_bytes();
+    }
+
+    fn take_client_bytes(&mut self) {
+        let mut input = std::mem::take(&mut self.client_in);
+        self.with_machine(|machine, env, out| machine.on_client(&mut input, env, out)).unwrap();
+        self.client_in = input;
+        self.apply();
+    }
+
+    /// Delivers so many of the server's bytes.
+    fn server_delivers(&mut self, count: usize) {
+        let count = count.min(self.server.out.len());
+        self.server_in.extend_from_slice(&self.server.out[..count]);
+        self.server.out.drain(..count);
+        let input = self.server_in.split();
+        let taken =
+            self.with_machine(|machine, env, out| machine.on_server(&input, env, out)).unwrap();
+        self.server_in = input;
+        self.apply();
+        drop(self.server_in.split_to(taken));
+        self.take_client_bytes();
+    }
+
+    /// Lets one thing that was asked for come about.
+    fn fulfil(&mut self, index: usize) {
+        match self.pending.remove(index) {
+            Command::OpenUpstream => {
+                self.server_open = true;
+                let parameters = vec![("server_version".into(), "15.18".into())];
+                self.machine.on_upstream_open("server:1".into(), parameters, &mut self.out);
+            }
+            Command::RefreshCatalog => self.machine.on_catalog(Some(catalog()), &mut self.out),
+            Command::CancelUpstream => {
+                self.server.cancel();
+                self.machine.on_cancel_done();
+            }
+            Command::Call(call) => {
+                let result = answer(&call);
+                self.with_machine(|machine, env, out| machine.on_call_result(result, env, out));
+            }
+            Command::TerminateUpstream | Command::Close => (),
+        }
+        self.apply();
+        self.take_client_bytes();
+    }
+
+    /// Everything that can happen by itself happens, in order.
+    fn settle(&mut self) {
+        loop {
+            if !self.pending.is_empty() {
+                self.fulfil(0);
+            } else if !self.server.out.is_empty() {
+                self.server_delivers(usize::MAX);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn revoke(&mut self, id: &str) {
+        for grant in &mut self.grants {
+            if *grant.id.0 == *id && grant.revoked.is_none() {
+                let mut ended = Grant::clone(grant);
+                ended.revoked =
+                    Some(Revocation { at: self.now, by: "local:root".into(), reason: None });
+                *grant = Arc::new(ended);
+            }
+        }
+        self.publish();
+    }
+
+    fn add(&mut self, id: &str, privileges: &str, seconds: u64) {
+        let from = self.now.micros() / 1_000_000;
+        self.grants.push(Arc::new(grant(id, privileges, from, from + seconds)));
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        let held = HeldGrants::new(self.grants.iter().cloned());
+        self.machine.on_grants(held, self.now, &mut self.out);
+        self.apply();
+        self.take_client_bytes();
+    }
+
+    fn pass_time(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        while let Some(due) = self.machine.next_deadline()
+            && due <= until
+        {
+            self.now = self.now.max(due);
+            self.machine.on_timer(self.now, &mut self.out);
+            self.apply();
+            if self.machine.next_deadline() == Some(due) {
+                break;
+            }
+        }
+        self.now = until;
+        self.take_client_bytes();
+    }
+
+    /// What the client has been told since it was last asked: tag, and SQLSTATE of errors.
+    fn told(&mut self) -> Vec<String> {
+        let bytes = std::mem::take(&mut self.client_out);
+        let mut rest = &bytes[..];
+        let mut told = Vec::new();
+        while let Some(header) = frame::header(rest).unwrap() {
+            let body = &rest[HEADER_BYTES..header.total];
+            told.push(match header.tag {
+                b'E' => format!("E{}", crate::wire::postgres::message::sqlstate(body).unwrap()),
+                b'Z' => format!("Z{}", char::from(body[0])),
+                tag => char::from(tag).to_string(),
+            });
+            rest = &rest[header.total..];
+        }
+        assert!(rest.is_empty(), "half a message for the client");
+        told
+    }
+
+    /// What it is waiting for, when it should not be.
+    fn describe(&self) -> String {
+        let machine = &self.machine;
+        format!(
+            "slots {}, canceling {}, waiting for catalog {}, opening {}, copying {}, sent {:?}",
+            machine.slots.len(),
+            machine.canceling,
+            machine.waiting_for_catalog,
+            matches!(machine.link, super::Link::Opening(_)),
+            machine.copy_in,
+            self.pending,
+        )
+    }
+
+    fn decisions(&self, verdict: Verdict) -> usize {
+        self.audit.iter().filter(|record| record.decision == Some(verdict)).count()
+    }
+
+    fn results(&self) -> usize {
+        self.audit.iter().filter(|record| record.kind == Kind::Result).count()
+    }
+}
+
+fn answer(call: &BoundCall) -> Result<CallReply, CallError> {
+    let procedure = Procedure::find(&call.name)?;
+    if call.name.as_ref() == "deny" {
+        return Err(CallError {
+            sqlstate: "42501",
+            message: "nobody decides on their own request".into(),
+            detail: None,
+            hint: None,
+        });
+    }
+    let row = procedure.columns.iter().map(|column| Some((*column).to_owned())).collect();
+    Ok(CallReply { columns: procedure.columns, rows: vec![row] })
+}

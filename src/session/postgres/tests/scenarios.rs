@@ -1,0 +1,277 @@
+//! Single stories, each a rule of ARCHITECTURE.md.
+
+use std::time::Duration;
+
+use crate::audit::record::{Outcome, Verdict};
+use crate::wire::postgres::message::TransactionStatus;
+
+use super::client::Sent;
+use super::{House, grant};
+
+fn send(house: &mut House, messages: &[Sent]) {
+    for message in messages {
+        house.client_sends(&message.bytes());
+    }
+    house.settle();
+}
+
+fn query(house: &mut House, text: &str) -> Vec<String> {
+    send(house, &[Sent::Query(text.to_owned())]);
+    house.told()
+}
+
+fn with_grant(privileges: &str) -> House {
+    let mut house = House::new(&[grant("g_1", privileges, 0, 1_000)]);
+    house.settle();
+    house.told();
+    house
+}
+
+fn ran(house: &House) -> Vec<&str> {
+    house.server.ran.iter().map(|ran| &*ran.text).collect()
+}
+
+#[test]
+fn a_denied_query_outside_a_transaction_reaches_nobody() {
+    let mut house = with_grant("SELECT ON public.t0");
+    assert_eq!(query(&mut house, "SELECT a FROM t1"), ["E42501", "ZI"]);
+    assert_eq!(ran(&house), Vec::<&str>::new());
+    assert_eq!(house.decisions(Verdict::Deny), 1);
+}
+
+#[test]
+fn a_denied_query_fails_its_transaction() {
+    let mut house = with_grant("SELECT ON public.t0");
+    assert_eq!(query(&mut house, "BEGIN"), ["C", "ZT"]);
+    assert_eq!(query(&mut house, "SELECT a FROM t1"), ["E42501", "ZE"]);
+    assert_eq!(query(&mut house, "SELECT a FROM t0"), ["E25P02", "ZE"]);
+    assert_eq!(query(&mut house, "COMMIT"), ["C", "ZI"]);
+    assert_eq!(ran(&house), ["BEGIN", "COMMIT"]);
+}
+
+#[test]
+fn a_message_of_several_statements_is_refused_whole() {
+    let mut house = with_grant("SELECT ON public.t0");
+    assert_eq!(query(&mut house, "SELECT a FROM t0; SELECT a FROM t1"), ["E42501", "ZI"]);
+    assert_eq!(ran(&house), Vec::<&str>::new());
+    assert_eq!(house.decisions(Verdict::Deny), 2);
+}
+
+#[test]
+fn a_denial_in_a_pipeline_undoes_what_stood_before_it() {
+    let mut house = with_grant("SELECT, INSERT ON public.t0");
+    let messages = [
+        Sent::Parse("", "INSERT INTO t0 (a) VALUES (1)".into()),
+        Sent::Bind("", ""),
+        Sent::Execute(""),
+        Sent::Parse("", "SELECT a FROM t1".into()),
+        Sent::Bind("", ""),
+        Sent::Execute(""),
+        Sent::Sync,
+    ];
+    send(&mut house, &messages);
+    assert_eq!(house.told(), ["1", "2", "C", "E42501", "ZI"]);
+    // The server itself failed the implicit transaction: it was sent what must fail, then Sync.
+    assert_eq!(ran(&house), ["INSERT INTO t0 (a) VALUES (1)"]);
+}
+
+#[test]
+fn an_earlier_error_of_the_servers_hides_a_later_denial() {
+    let mut house = with_grant("SELECT ON public.t0");
+    let messages = [
+        Sent::Parse("", "SELECT 1/0".into()),
+        Sent::Bind("", ""),
+        Sent::Execute(""),
+        Sent::Parse("", "SELECT a FROM t1".into()),
+        Sent::Sync,
+    ];
+    send(&mut house, &messages);
+    assert_eq!(house.told(), ["1", "2", "E22012", "ZI"]);
+}
+
+#[test]
+fn a_grant_that_ends_between_parse_and_execute_stops_it() {
+    let mut house = with_grant("SELECT ON public.t0");
+    send(&mut house, &[Sent::Parse("s", "SELECT a FROM t0".into()), Sent::Sync]);
+    assert_eq!(house.told(), ["1", "ZI"]);
+    house.revoke("g_1");
+    send(&mut house, &[Sent::Bind("", "s"), Sent::Execute(""), Sent::Sync]);
+    assert_eq!(house.told(), ["E42501", "ZI"]);
+    assert_eq!(ran(&house), Vec::<&str>::new());
+}
+
+#[test]
+fn a_revocation_cancels_what_runs_and_says_why() {
+    let mut house = with_grant("SELECT ON public.t0");
+    send(&mut house, &[Sent::Query("SELECT a, pg_sleep(9) FROM t0".into())]);
+    assert!(house.server.is_running());
+    house.revoke("g_1");
+    house.settle();
+    assert_eq!(house.told(), ["E57014", "ZI"]);
+    let last = house.audit.last().unwrap();
+    assert_eq!(last.outcome, Some(Outcome::Cancelled));
+    assert_eq!(query(&mut house, "SELECT a FROM t0"), ["E42501", "ZI"]);
+}
+
+#[test]
+fn an_expiry_cancels_what_runs() {
+    let mut house = House::new(&[grant("g_1", "SELECT ON public.t0", 0, 110)]);
+    house.settle();
+    house.told();
+    house.client_sends(&Sent::Query("SELECT a, pg_sleep(9) FROM t0".into()).bytes());
+    house.pass_time(Duration::from_secs(9));
+    house.settle();
+    assert!(house.server.is_running());
+    house.pass_time(Duration::from_secs(1));
+    house.settle();
+    assert_eq!(house.told(), ["E57014", "ZI"]);
+}
+
+#[test]
+fn a_transaction_that_used_an_ended_grant_can_only_roll_back() {
+    let mut house = with_grant("SELECT ON public.t0");
+    house.add("g_2", "SELECT ON public.t1", 1_000);
+    assert_eq!(query(&mut house, "BEGIN"), ["C", "ZT"]);
+    assert_eq!(query(&mut house, "SELECT a FROM t0"), ["T", "D", "D", "C", "ZT"]);
+    house.revoke("g_1");
+    assert_eq!(query(&mut house, "SELECT a FROM t1"), ["E42501", "ZE"]);
+    assert_eq!(query(&mut house, "ROLLBACK"), ["C", "ZI"]);
+    assert_eq!(query(&mut house, "SELECT a FROM t1"), ["T", "D", "D", "C", "ZI"]);
+}
+
+#[test]
+fn a_commit_under_an_ended_grant_does_not_commit() {
+    let mut house = with_grant("SELECT, INSERT ON public.t0");
+    query(&mut house, "BEGIN");
+    query(&mut house, "INSERT INTO t0 (a) VALUES (1)");
+    house.revoke("g_1");
+    assert_eq!(query(&mut house, "COMMIT"), ["E42501", "ZE"]);
+    assert_eq!(house.server.status, TransactionStatus::Failed);
+    assert!(!ran(&house).contains(&"COMMIT"));
+}
+
+#[test]
+fn sync_does_not_commit_what_ran_under_a_grant_that_has_ended() {
+    let mut house = with_grant("SELECT, INSERT ON public.t0");
+    let messages = [
+        Sent::Parse("", "INSERT INTO t0 (a) VALUES (1)".into()),
+        Sent::Bind("", ""),
+        Sent::Execute(""),
+        Sent::Flush,
+    ];
+    send(&mut house, &messages);
+    assert_eq!(house.told(), ["1", "2", "C"]);
+    house.revoke("g_1");
+    send(&mut house, &[Sent::Sync]);
+    assert_eq!(house.told(), ["E42501", "ZI"]);
+}
+
+#[test]
+fn a_copy_in_progress_is_ended_when_its_grant_ends() {
+    let mut house = with_grant("INSERT ON public.t0");
+    house.client_sends(&Sent::Query("COPY t0 (a) FROM STDIN".into()).bytes());
+    house.settle();
+    house.client_sends(&Sent::CopyData.bytes());
+    assert_eq!(house.told(), ["G"]);
+    house.revoke("g_1");
+    house.client_sends(&Sent::CopyData.bytes());
+    house.client_sends(&Sent::CopyDone.bytes());
+    house.settle();
+    assert_eq!(house.told(), ["E57014", "ZI"]);
+}
+
+#[test]
+fn a_sync_behind_a_copy_is_swallowed_as_the_server_does() {
+    let mut house = with_grant("INSERT ON public.t0");
+    let messages = [
+        Sent::Parse("", "COPY t0 (a) FROM STDIN".into()),
+        Sent::Bind("", ""),
+        Sent::Execute(""),
+        Sent::Sync,
+    ];
+    send(&mut house, &messages);
+    assert_eq!(house.told(), ["1", "2", "G"]);
+    send(&mut house, &[Sent::CopyData, Sent::CopyDone, Sent::Sync]);
+    assert_eq!(house.told(), ["C", "ZI"]);
+    assert_eq!(query(&mut house, "COMMIT"), ["C", "ZI"]);
+}
+
+#[test]
+fn without_a_grant_a_session_takes_transactions_and_settings_and_replays_them() {
+    let mut house = House::new(&[]);
+    house.settle();
+    house.told();
+    assert_eq!(query(&mut house, "SET extra_float_digits = 3"), ["C", "ZI"]);
+    assert_eq!(query(&mut house, "SELECT 1"), ["E42501", "ZI"]);
+    assert_eq!(query(&mut house, "BEGIN"), ["C", "ZT"]);
+    assert_eq!(query(&mut house, "CALL daypass.whoami()"), ["T", "D", "C", "ZT"]);
+    assert!(!house.server_open);
+    house.add("g_1", "SELECT ON public.t0", 1_000);
+    let told = query(&mut house, "SELECT a FROM t0");
+    assert_eq!(told, ["S", "T", "D", "D", "C", "ZT"]);
+    assert_eq!(ran(&house), ["SET extra_float_digits = 3", "BEGIN", "SELECT a FROM t0"]);
+}
+
+#[test]
+fn a_statement_prepared_without_a_server_is_taught_to_it() {
+    let mut house = House::new(&[]);
+    house.settle();
+    house.told();
+    let parse = Sent::Parse("s", "SET extra_float_digits = 3".into());
+    send(&mut house, &[parse, Sent::Bind("", "s"), Sent::Execute(""), Sent::Sync]);
+    assert_eq!(house.told(), ["1", "2", "C", "ZI"]);
+    house.add("g_1", "SELECT ON public.t0", 1_000);
+    send(&mut house, &[Sent::Bind("", "s"), Sent::Execute(""), Sent::Sync]);
+    assert_eq!(house.told(), ["S", "2", "C", "ZI"]);
+}
+
+#[test]
+fn a_call_in_a_pipeline_is_answered_in_order() {
+    let mut house = with_grant("SELECT ON public.t0");
+    let messages = [
+        Sent::Parse("", "SELECT a FROM t0".into()),
+        Sent::Bind("", ""),
+        Sent::Execute(""),
+        Sent::Parse("", "CALL daypass.whoami()".into()),
+        Sent::Bind("", ""),
+        Sent::DescribePortal(""),
+        Sent::Execute(""),
+        Sent::Sync,
+    ];
+    send(&mut house, &messages);
+    assert_eq!(house.told(), ["1", "2", "D", "D", "C", "1", "2", "T", "D", "C", "ZI"]);
+}
+
+#[test]
+fn when_the_audit_stream_is_down_nothing_runs() {
+    let mut house = with_grant("SELECT ON public.t0");
+    house.audit_accepts = false;
+    assert_eq!(query(&mut house, "SELECT a FROM t0"), ["E58030", "ZI"]);
+    assert_eq!(ran(&house), Vec::<&str>::new());
+}
+
+#[test]
+fn a_cancel_of_the_clients_holds_what_comes_next_until_it_has_ended() {
+    let mut house = with_grant("SELECT ON public.t0");
+    send(&mut house, &[Sent::Query("SELECT a, pg_sleep(9) FROM t0".into())]);
+    house.machine.on_cancel(&mut house.out);
+    house.apply();
+    house.server.finish();
+    house.server_delivers(usize::MAX);
+    assert_eq!(house.told(), ["C", "ZI"]);
+    // The statement was over before the cancel got there; the next must not be hit by it.
+    house.client_sends(&Sent::Query("SELECT a FROM t0".into()).bytes());
+    assert_eq!(ran(&house).len(), 1);
+    house.settle();
+    assert_eq!(house.told(), ["T", "D", "D", "C", "ZI"]);
+}
+
+#[test]
+fn prepared_by_sql_is_decided_again_at_each_execute() {
+    let mut house = with_grant("SELECT ON public.t0");
+    assert_eq!(query(&mut house, "PREPARE s AS SELECT a FROM t0").last().unwrap(), "ZI");
+    assert_eq!(query(&mut house, "EXECUTE s").last().unwrap(), "ZI");
+    house.revoke("g_1");
+    house.add("g_2", "SELECT ON public.t1", 1_000);
+    assert_eq!(query(&mut house, "EXECUTE s"), ["E42501", "ZI"]);
+}

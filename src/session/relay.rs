@@ -1,0 +1,549 @@
+//! The only place with both sockets. Chooses one event (which may be cancelled at no loss), hands it to
+//! the machine, then does what the machine asks (which is never cut short).
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Buf, BytesMut};
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use crate::audit::record::Verdict;
+use crate::audit::recorder::Recorder;
+use crate::identity::{PrincipalName, TokenId};
+use crate::net::Stream;
+use crate::session::call::{BoundCall, CallError, CallReply, Calls, InBandCaller};
+use crate::session::io::{Happened, Io, SCRATCH_BYTES};
+use crate::session::output::{Command as Wish, Output};
+use crate::session::postgres::{Conversation, Env, SessionLimits, upstream_report};
+use crate::session::registry::Command;
+use crate::session::scope::Meanings;
+use crate::sql::catalog::Catalog;
+use crate::store::Snapshot;
+use crate::time::Timestamp;
+use crate::upstream::{self, Catalogs, Connection, Peer, Startup, Target, UpstreamError};
+use crate::wire::postgres::frame::Violation;
+use crate::wire::postgres::reply::Report;
+
+/// What the sessions of one thread share.
+pub struct Worker {
+    meanings: RefCell<Meanings>,
+    scratch: RefCell<Box<[u8]>>,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        let scratch = RefCell::new(vec![0; SCRATCH_BYTES].into());
+        Self { meanings: RefCell::default(), scratch }
+    }
+}
+
+/// Where the process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It serves.
+    Serving,
+    /// It is to end: no new sessions, open ones finish their transaction.
+    Draining,
+    /// It ends now.
+    Ending,
+}
+
+/// How many statements were allowed and refused.
+#[derive(Clone, Default)]
+pub struct Decisions {
+    /// Sent to a server, or answered.
+    pub allowed: Counter,
+    /// Refused.
+    pub denied: Counter,
+}
+
+/// One entry of the configuration, as sessions use it.
+pub struct Database {
+    /// Its name there.
+    pub name: Arc<str>,
+    /// The primary, as the service account.
+    pub primary: Target,
+    /// Its names.
+    pub catalogs: Catalogs,
+}
+
+/// What all sessions share.
+pub struct Shared {
+    /// The audit stream.
+    pub recorder: Recorder,
+    /// Whether a decision is on disk before its statement is sent.
+    pub strict: bool,
+    /// How many statements were allowed and refused.
+    pub decisions: Decisions,
+    /// Answers calls on the schema `daypass`.
+    pub calls: Arc<dyn Calls>,
+    /// Limits on what a client sends.
+    pub limits: SessionLimits,
+}
+
+/// One session, logged in.
+pub struct Relay {
+    /// What the sessions of this thread share.
+    pub worker: Rc<Worker>,
+    /// What all sessions share.
+    pub shared: Arc<Shared>,
+    /// The database.
+    pub database: Arc<Database>,
+    /// The machine.
+    pub conversation: Conversation,
+    /// Who calls.
+    pub caller: InBandCaller,
+    /// Settings for the connection to the server.
+    pub startup: Startup,
+    /// What others say to this session.
+    pub commands: mpsc::UnboundedReceiver<Command>,
+    /// Grants and tokens.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Names.
+    pub catalogs: watch::Receiver<Option<Arc<Catalog>>>,
+    /// Where the process stands.
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// Something that was asked for has come.
+enum Arrival {
+    Upstream(Result<Connection, UpstreamError>),
+    Catalog(Option<Arc<Catalog>>),
+    CancelDone,
+    Call(Result<CallReply, CallError>),
+}
+
+enum Event {
+    Io(Happened),
+    Command(Command),
+    Snapshot,
+    Catalog,
+    Phase,
+    Arrival(Arrival),
+    Timer,
+}
+
+/// What is known of the backend, to cancel it.
+#[derive(Clone)]
+struct Backend {
+    peer: Peer,
+    process_id: u32,
+    secret_key: Box<[u8]>,
+}
+
+/// How long a session that ends may take to write its last words.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What a statement may still take when its client has closed its side: one that only shut its
+/// sending half is waiting for the reply, and nothing tells the two apart.
+const GONE_GRACE: Duration = Duration::from_secs(1);
+
+/// After that a statement of a client that is gone is cancelled; it has this long to answer.
+const GONE_PATIENCE: Duration = Duration::from_secs(5);
+
+struct Running {
+    relay: Relay,
+    io: Io,
+    out: Output,
+    backend: Option<Backend>,
+    arrivals: (mpsc::UnboundedSender<Arrival>, mpsc::UnboundedReceiver<Arrival>),
+    timer: Pin<Box<Sleep>>,
+    timer_due: Option<Timestamp>,
+    closing: Option<Instant>,
+    client_gone: Option<(Instant, bool)>,
+    /// Bytes of the server's that the machine has taken; gone from the buffer once they are written.
+    server_taken: usize,
+    reason: &'static str,
+}
+
+impl Relay {
+    /// Runs the session to its end. `read` is what came behind the login.
+    pub async fn run(self, client: Stream, read: BytesMut) {
+        let mut running = Running {
+            relay: self,
+            io: Io::new(client, read),
+            out: Output::default(),
+            backend: None,
+            arrivals: mpsc::unbounded_channel(),
+            timer: Box::pin(sleep(Duration::ZERO)),
+            timer_due: None,
+            closing: None,
+            client_gone: None,
+            server_taken: 0,
+            reason: "the client closed the connection",
+        };
+        running.run().await;
+    }
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+impl Running {
+    async fn run(&mut self) {
+        self.with_machine(|machine, env, out| machine.start(env, out));
+        while !self.is_over() {
+            self.take_client_bytes();
+            if let Err(gone) = self.apply().await {
+                self.on_io(gone);
+                continue;
+            }
+            if self.is_over() {
+                break;
+            }
+            let event = self.next_event().await;
+            self.handle(event);
+        }
+        self.end().await;
+    }
+
+    fn with_machine<T>(
+        &mut self,
+        event: impl FnOnce(&mut Conversation, &mut Env<'_>, &mut Output) -> T,
+    ) -> T {
+        let relay = &mut self.relay;
+        let mut env = Env {
+            now: now(),
+            meanings: &mut relay.worker.meanings.borrow_mut(),
+            audit_accepts: relay.shared.recorder.accepts(),
+            limits: &relay.shared.limits,
+        };
+        event(&mut relay.conversation, &mut env, &mut self.out)
+    }
+
+    fn take_client_bytes(&mut self) {
+        if self.io.client_in.is_empty() {
+            return;
+        }
+        let mut input = std::mem::take(&mut self.io.client_in);
+        let result = self.with_machine(|machine, env, out| machine.on_client(&mut input, env, out));
+        self.io.client_in = input;
+        if let Err(violation) = result {
+            self.violated(&violation);
+        }
+    }
+
+    fn violated(&mut self, violation: &Violation) {
+        let report = Report::fatal("08P01", violation.to_string());
+        self.reason = "the client broke the protocol";
+        self.io.client_in.clear();
+        self.relay.conversation.close(Some(report), &mut self.out);
+    }
+
+    /// Does what the machine asked for: records first, then bytes, then the rest.
+    async fn apply(&mut self) -> Result<(), Happened> {
+        if !self.out.audit.is_empty() {
+            for record in self.out.audit.drain(..) {
+                match record.decision {
+                    Some(Verdict::Allow) => {
+                        self.relay.shared.decisions.allowed.inc();
+                    }
+                    Some(Verdict::Deny) => {
+                        self.relay.shared.decisions.denied.inc();
+                    }
+                    None => (),
+                }
+                self.relay.shared.recorder.record(record);
+            }
+            if self.relay.shared.strict && !self.out.to_server().is_empty() {
+                self.wait_until_durable().await;
+            }
+        }
+        let sent = self.io.send(&self.out).await;
+        self.io.server_in.advance(std::mem::take(&mut self.server_taken));
+        let commands = std::mem::take(&mut self.out.commands);
+        self.out.clear();
+        for wish in commands {
+            self.grant_wish(wish);
+        }
+        sent
+    }
+
+    /// A decision that cannot be put on disk must not be followed by its statement: the session ends
+    /// before anything is sent.
+    async fn wait_until_durable(&mut self) {
+        if self.relay.shared.recorder.durable().await.is_err() {
+            self.out.clear();
+            self.reason = "the audit stream failed";
+            let report =
+                Report::fatal("58030", "the audit stream failed, so the statement did not run");
+            self.relay.conversation.close(Some(report), &mut self.out);
+        }
+    }
+
+    fn grant_wish(&mut self, wish: Wish) {
+        match wish {
+            Wish::Close => {
+                self.closing = Some(Instant::now() + FAREWELL);
+            }
+            Wish::OpenUpstream => {
+                let database = Arc::clone(&self.relay.database);
+                let startup = self.relay.startup.clone();
+                self.spawn(async move {
+                    Arrival::Upstream(upstream::connect(&database.primary, &startup).await)
+                });
+            }
+            Wish::RefreshCatalog => {
+                let catalogs = self.relay.database.catalogs.clone();
+                self.spawn(async move { Arrival::Catalog(catalogs.refresh().await.ok()) });
+            }
+            Wish::CancelUpstream => {
+                let (database, backend) = (Arc::clone(&self.relay.database), self.backend.clone());
+                self.spawn(async move {
+                    if let Some(Backend { peer, process_id, secret_key }) = backend {
+                        let done =
+                            upstream::cancel_at(&database.primary, &peer, process_id, &secret_key);
+                        if let Err(error) = done.await {
+                            tracing::warn!(%error, "a cancel did not reach the server");
+                        }
+                    }
+                    Arrival::CancelDone
+                });
+            }
+            Wish::TerminateUpstream => {
+                let (database, backend) = (Arc::clone(&self.relay.database), self.backend.clone());
+                tokio::task::spawn_local(async move {
+                    let Some(backend) = backend else { return };
+                    let done = upstream::terminate(&database.primary, backend.process_id);
+                    if let Err(error) = done.await {
+                        tracing::warn!(%error, "a backend that ignored a cancel could not be ended");
+                    }
+                });
+            }
+            Wish::Call(call) => self.call(call),
+        }
+    }
+
+    fn call(&self, call: BoundCall) {
+        let calls = Arc::clone(&self.relay.shared.calls);
+        let caller = self.relay.caller.clone();
+        self.spawn(async move { Arrival::Call(calls.call(&caller, &call).await) });
+    }
+
+    fn spawn(&self, work: impl Future<Output = Arrival> + 'static) {
+        let arrivals = self.arrivals.0.clone();
+        tokio::task::spawn_local(async move {
+            // Nobody listens any more when the session has ended first.
+            drop(arrivals.send(work.await));
+        });
+    }
+
+    fn is_over(&self) -> bool {
+        match (self.closing, self.client_gone) {
+            (Some(deadline), _) => {
+                self.out.client.is_empty()
+                    && self.out.commands.is_empty()
+                    && (self.io.is_client_flushed() || Instant::now() >= deadline)
+            }
+            (None, Some((deadline, cancelled))) => {
+                !self.relay.conversation.is_busy() || cancelled && Instant::now() >= deadline
+            }
+            (None, None) => false,
+        }
+    }
+
+    /// When the timer is due: the machine's deadline, or the session's own.
+    fn arm_timer(&mut self) {
+        let ours = self.closing.or(self.client_gone.map(|(deadline, _)| deadline));
+        if let Some(deadline) = ours {
+            self.timer.as_mut().reset(deadline);
+            self.timer_due = Some(Timestamp::from_micros(0));
+            return;
+        }
+        let Some(due) = self.relay.conversation.next_deadline() else { return };
+        // A timer that fires early does no harm, so it is only ever moved forward.
+        if self.timer_due.is_none_or(|armed| due < armed) {
+            self.timer.as_mut().reset(Instant::now() + now().until(due));
+            self.timer_due = Some(due);
+        }
+    }
+
+    async fn next_event(&mut self) -> Event {
+        self.arm_timer();
+        if !self.relay.conversation.is_busy() {
+            self.io.shrink();
+        }
+        let relay = &mut self.relay;
+        let (io, worker) = (&mut self.io, &relay.worker);
+        tokio::select! {
+            biased;
+            happened = std::future::poll_fn(|cx| io.poll(&worker.scratch, cx)) => Event::Io(happened),
+            Some(arrival) = self.arrivals.1.recv() => Event::Arrival(arrival),
+            Some(command) = relay.commands.recv() => Event::Command(command),
+            Ok(()) = relay.snapshots.changed() => Event::Snapshot,
+            Ok(()) = relay.catalogs.changed() => Event::Catalog,
+            Ok(()) = relay.phase.changed() => Event::Phase,
+            () = &mut self.timer, if self.timer_due.is_some() => Event::Timer,
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Io(happened) => self.on_io(happened),
+            Event::Command(Command::Cancel) => self.relay.conversation.on_cancel(&mut self.out),
+            Event::Command(Command::Kill { by }) => {
+                self.reason = "ended by an operator";
+                self.end_with(Report::fatal("57P01", format!("the session was ended by {by}")));
+            }
+            Event::Snapshot => self.on_snapshot(),
+            Event::Catalog => {
+                let catalog = self.relay.catalogs.borrow_and_update().clone();
+                if let Some(catalog) = catalog {
+                    self.relay.conversation.set_catalog(catalog);
+                }
+            }
+            Event::Phase => {
+                let phase = *self.relay.phase.borrow_and_update();
+                self.on_phase(phase);
+            }
+            Event::Arrival(arrival) => self.on_arrival(arrival),
+            Event::Timer => self.on_timer(),
+        }
+    }
+
+    fn on_phase(&mut self, phase: Phase) {
+        const ENDING: &str = "the proxy is shutting down";
+        match phase {
+            Phase::Serving => (),
+            Phase::Draining => {
+                self.reason = ENDING;
+                self.relay.conversation.on_drain(&mut self.out);
+            }
+            Phase::Ending => {
+                self.reason = ENDING;
+                self.end_with(Report::fatal("57P01", ENDING));
+            }
+        }
+    }
+
+    fn on_timer(&mut self) {
+        self.timer_due = None;
+        self.relay.conversation.on_timer(now(), &mut self.out);
+        if let Some((deadline, false)) = self.client_gone
+            && Instant::now() >= deadline
+        {
+            self.relay.conversation.on_cancel(&mut self.out);
+            self.client_gone = Some((Instant::now() + GONE_PATIENCE, true));
+        }
+    }
+
+    fn on_io(&mut self, happened: Happened) {
+        match happened {
+            Happened::Progress => (),
+            Happened::ServerSent => self.take_server_bytes(),
+            Happened::ClientClosed | Happened::ClientGone => {
+                if let Happened::ClientGone = happened {
+                    drop(self.io.drop_client());
+                }
+                self.client_gone.get_or_insert((Instant::now() + GONE_GRACE, false));
+            }
+            Happened::ServerGone => {
+                drop(self.io.take_server());
+                self.reason = "the database server closed the connection";
+                self.relay.conversation.on_server_gone(now(), &mut self.out);
+            }
+        }
+    }
+
+    fn take_server_bytes(&mut self) {
+        let input = std::mem::take(&mut self.io.server_in);
+        let result = self.with_machine(|machine, env, out| machine.on_server(&input, env, out));
+        self.io.server_in = input;
+        match result {
+            Ok(taken) => self.server_taken = taken,
+            Err(violation) => {
+                tracing::error!(%violation, "the server broke the protocol");
+                self.reason = "the server broke the protocol";
+                let report = Report::fatal("08P01", "the database server broke the protocol");
+                self.end_with(report);
+            }
+        }
+    }
+
+    fn on_snapshot(&mut self) {
+        let snapshot = Arc::clone(&self.relay.snapshots.borrow_and_update());
+        let caller = &self.relay.caller;
+        if is_revoked(&snapshot, &caller.principal, &caller.token) {
+            self.reason = "its token was revoked";
+            let report = Report::fatal("57P01", "the token of this session was revoked")
+                .hint("daypass token issue gives another, where you are allowed one.");
+            self.end_with(report);
+            return;
+        }
+        let held = snapshot.grants.held(&caller.principal, &caller.database);
+        self.relay.conversation.on_grants(held, now(), &mut self.out);
+    }
+
+    fn end_with(&mut self, report: Report) {
+        self.relay.conversation.on_cancel(&mut self.out);
+        self.relay.conversation.close(Some(report), &mut self.out);
+    }
+
+    fn on_arrival(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Upstream(Ok(connection)) => self.on_connected(connection),
+            Arrival::Upstream(Err(error)) => {
+                tracing::warn!(%error, database = %self.relay.database.name, "no connection to the server");
+                self.reason = "the database server could not be reached";
+                let report = upstream_report(&error);
+                self.relay.conversation.on_upstream_failed(report, &mut self.out);
+            }
+            Arrival::Catalog(catalog) => {
+                self.relay.conversation.on_catalog(catalog, &mut self.out);
+            }
+            Arrival::CancelDone => self.relay.conversation.on_cancel_done(),
+            Arrival::Call(result) => {
+                self.with_machine(|machine, env, out| machine.on_call_result(result, env, out));
+            }
+        }
+    }
+
+    fn on_connected(&mut self, connection: Connection) {
+        let Connection {
+            stream, buffer, process_id, secret_key, parameters, address, peer, ..
+        } = connection;
+        self.io.set_server(stream, buffer);
+        self.backend = Some(Backend { peer, process_id, secret_key });
+        self.relay.conversation.on_upstream_open(address, parameters, &mut self.out);
+        if !self.io.server_in.is_empty() {
+            self.take_server_bytes();
+        }
+    }
+
+    /// Last words, to the client and to the server, and the last records.
+    async fn end(&mut self) {
+        let reason = self.reason;
+        self.relay.conversation.end(now(), reason, &mut self.out);
+        for record in self.out.audit.drain(..) {
+            self.relay.shared.recorder.record(record);
+        }
+        let farewell = async {
+            if let Some(mut server) = self.io.take_server() {
+                use tokio::io::AsyncWriteExt;
+                let mut goodbye = Vec::new();
+                crate::wire::postgres::reply::terminate(&mut goodbye);
+                // The server finds out by itself when these do not arrive.
+                drop(server.write_all(&goodbye).await);
+                drop(server.shutdown().await);
+            }
+            if let Some(mut client) = self.io.drop_client() {
+                use tokio::io::AsyncWriteExt;
+                drop(client.shutdown().await);
+            }
+        };
+        drop(timeout(FAREWELL, farewell).await);
+    }
+}
+
+fn is_revoked(snapshot: &Snapshot, principal: &PrincipalName, token: &TokenId) -> bool {
+    let tokens = snapshot.tokens.by_principal.get(principal);
+    let known = tokens.and_then(|tokens| tokens.iter().find(|known| known.id == *token));
+    // A verifier that is gone was purged long after its expiry, which leaves open sessions alone.
+    known.is_some_and(|token| token.revoked.is_some())
+}

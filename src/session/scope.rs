@@ -1,0 +1,122 @@
+//! What names mean at a moment, and the analyses that were made under that meaning.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::sql::catalog::Catalog;
+use crate::sql::postgres::{ParseLimits, Scope, analyse};
+use crate::sql::statement::{Analysis, NotUnderstood};
+
+/// Meaning of names: a catalog and an effective search path. Sessions of one thread with the same
+/// meaning share one, and with it the analyses.
+pub struct Meaning {
+    /// The catalog.
+    pub catalog: Arc<Catalog>,
+    /// Schemas in the order in which the server searches them.
+    pub path: Box<[Box<str>]>,
+    analyses: RefCell<Analyses>,
+}
+
+/// Analyses by exact text, bounded, admitted when a text is seen for the second time: a load of
+/// statements that all differ must not push the others out. Never by fingerprint, which is the same
+/// for statements that mean different things (pg_query's ignores schema names and literals).
+struct Analyses {
+    by_text: HashMap<Box<str>, Arc<Analysis>>,
+    seen_once: Box<[u64]>,
+    hasher: RandomState,
+}
+
+const ANALYSES_MAX: usize = 2_048;
+const SEEN_SLOTS: usize = 4_096;
+const CACHED_TEXT_BYTES_MAX: usize = 16 * 1024;
+
+impl Meaning {
+    fn new(catalog: Arc<Catalog>, path: Box<[Box<str>]>) -> Self {
+        let analyses = Analyses {
+            by_text: HashMap::new(),
+            seen_once: Box::default(),
+            hasher: RandomState::new(),
+        };
+        Self { catalog, path, analyses: RefCell::new(analyses) }
+    }
+
+    /// What `text` says under this meaning.
+    ///
+    /// # Errors
+    /// When it is not understood; that is not kept.
+    pub fn analyse(
+        &self,
+        text: &str,
+        limits: &ParseLimits,
+    ) -> Result<Arc<Analysis>, NotUnderstood> {
+        if let Some(known) = self.analyses.borrow().by_text.get(text) {
+            return Ok(Arc::clone(known));
+        }
+        let scope = Scope { catalog: &self.catalog, path: &self.path };
+        let analysis = Arc::new(analyse(text, &scope, limits)?);
+        if text.len() <= CACHED_TEXT_BYTES_MAX {
+            self.analyses.borrow_mut().offer(text, &analysis);
+        }
+        Ok(analysis)
+    }
+}
+
+impl Analyses {
+    fn offer(&mut self, text: &str, analysis: &Arc<Analysis>) {
+        if self.seen_once.is_empty() {
+            self.seen_once = vec![0; SEEN_SLOTS].into();
+        }
+        // Zero marks an empty slot.
+        let hash = self.hasher.hash_one(text) | 1;
+        let slot = usize::try_from(hash >> 32).unwrap_or(0) % SEEN_SLOTS;
+        let Some(seen) = self.seen_once.get_mut(slot) else { return };
+        if *seen != hash {
+            *seen = hash;
+            return;
+        }
+        if self.by_text.len() >= ANALYSES_MAX {
+            // Rare, and whatever is still in use comes back on its second sight.
+            self.by_text.clear();
+        }
+        self.by_text.insert(text.into(), Arc::clone(analysis));
+    }
+}
+
+/// Database and effective search path.
+type Key = (Arc<str>, Box<[Box<str>]>);
+
+/// The meanings that sessions of one thread use now.
+#[derive(Default)]
+pub struct Meanings {
+    /// By database and path; one of an older catalog is replaced.
+    current: HashMap<Key, Rc<Meaning>>,
+}
+
+const MEANINGS_MAX: usize = 256;
+
+impl Meanings {
+    /// The meaning of that catalog and path on that database.
+    pub fn get(
+        &mut self,
+        database: &Arc<str>,
+        catalog: &Arc<Catalog>,
+        path: Box<[Box<str>]>,
+    ) -> Rc<Meaning> {
+        let key = (Arc::clone(database), path);
+        if let Some(known) = self.current.get(&key)
+            && known.catalog.version == catalog.version
+        {
+            return Rc::clone(known);
+        }
+        if self.current.len() >= MEANINGS_MAX {
+            self.current.clear();
+        }
+        let meaning = Rc::new(Meaning::new(Arc::clone(catalog), key.1.clone()));
+        self.current.insert(key, Rc::clone(&meaning));
+        meaning
+    }
+}

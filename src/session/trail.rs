@@ -1,0 +1,256 @@
+//! A session's audit records: what is the same in all of them, and the numbers of its statements.
+
+use std::sync::Arc;
+
+use crate::audit::record::{AuditRecord, Client, Kind, Outcome, Parameter, RelationUse, Verdict};
+use crate::audit::redact;
+use crate::grant::Grant;
+use crate::grant::decide::Permit;
+use crate::session::refusal::Refusal;
+use crate::sql::Engine;
+use crate::sql::access::{Access, Columns, Object};
+use crate::sql::statement::{Analysis, Statement};
+use crate::time::Timestamp;
+
+/// What every record of a session says.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// `s_` and 12 characters.
+    pub session: Arc<str>,
+    /// Who.
+    pub principal: Arc<str>,
+    /// Public name of the token.
+    pub token: Arc<str>,
+    /// Entry of the configuration.
+    pub database: Arc<str>,
+    /// Its engine.
+    pub engine: Engine,
+    /// Where the client is.
+    pub client: Arc<Client>,
+    /// `none`, or how the database enforces the grant, too.
+    pub second_lock: &'static str,
+}
+
+/// A statement on its way: decided, sent, its reply not yet whole.
+#[derive(Debug)]
+pub struct Running {
+    /// Its number in the session.
+    pub number: u64,
+    /// When it was sent.
+    pub started: Timestamp,
+    /// The grants that allowed it.
+    pub grants: Vec<Arc<Grant>>,
+    /// Rows of its reply so far.
+    pub rows: u64,
+    /// Bytes of its reply so far.
+    pub bytes: u64,
+    /// What its message says …
+    pub analysis: Arc<Analysis>,
+    /// … and which of its statements this is.
+    pub index: usize,
+}
+
+impl Running {
+    /// The statement.
+    pub fn statement(&self) -> Option<&Statement> {
+        self.analysis.statements.get(self.index)
+    }
+}
+
+/// A statement to be recorded.
+pub struct Recorded<'a> {
+    /// The message that holds it.
+    pub message: &'a str,
+    /// The whole message's analysis.
+    pub analysis: &'a Arc<Analysis>,
+    /// Which statement.
+    pub index: usize,
+    /// What it needs beyond its own accesses: a prepared statement's, a cursor's.
+    pub more: &'a [Access],
+    /// Bound values.
+    pub parameters: &'a [Parameter],
+}
+
+/// Makes the records.
+pub struct Trail {
+    facts: Facts,
+    text: redact::TextSettings,
+    parameters: redact::ParameterSettings,
+    backend: Option<Arc<str>>,
+    statements: u64,
+}
+
+impl Trail {
+    /// A trail for one session.
+    pub fn new(
+        facts: Facts,
+        text: redact::TextSettings,
+        parameters: redact::ParameterSettings,
+    ) -> Self {
+        Self { facts, text, parameters, backend: None, statements: 0 }
+    }
+
+    /// What every record says.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// From now on statements run on that server.
+    pub fn set_backend(&mut self, address: Option<Arc<str>>) {
+        self.backend = address;
+    }
+
+    /// A bound value, as the settings have it recorded.
+    pub fn parameter(&self, value: Option<&[u8]>, binary: bool) -> Parameter {
+        redact::parameter(value, binary, &self.parameters)
+    }
+
+    fn record(&self, kind: Kind, now: Timestamp) -> AuditRecord {
+        let facts = &self.facts;
+        let mut record = AuditRecord::new(kind, now);
+        record.session = Some(Arc::clone(&facts.session));
+        record.principal = Some(Arc::clone(&facts.principal));
+        record.token = Some(Arc::clone(&facts.token));
+        record.database = Some(Arc::clone(&facts.database));
+        record.engine = Some(facts.engine);
+        record.client = Some(Arc::clone(&facts.client));
+        record.second_lock = Some(facts.second_lock);
+        record
+    }
+
+    /// The session has begun.
+    pub fn start(&self, now: Timestamp) -> AuditRecord {
+        self.record(Kind::SessionStart, now)
+    }
+
+    /// The session is over.
+    pub fn end(&self, now: Timestamp, reason: &str) -> AuditRecord {
+        let mut record = self.record(Kind::SessionEnd, now);
+        record.reason = Some(reason.into());
+        record
+    }
+
+    fn statement(&mut self, now: Timestamp, recorded: &Recorded<'_>) -> AuditRecord {
+        self.statements += 1;
+        let mut record = self.record(Kind::Decision, now);
+        record.statement = Some(self.statements);
+        record.parameters = recorded.parameters.to_vec();
+        let Some(statement) = recorded.analysis.statements.get(recorded.index) else {
+            return record;
+        };
+        record.text = Some(redact::text(recorded.message, statement, &self.text));
+        record.class = Some(statement.class);
+        record.command = Some(statement.command);
+        let accesses = || statement.accesses.iter().chain(recorded.more);
+        record.accesses = accesses().map(|access| access.to_string().into()).collect();
+        record.relations = accesses().filter_map(relation_use).collect();
+        record
+    }
+
+    /// A statement may run: its decision record, and what to keep until its reply has ended.
+    pub fn allow(
+        &mut self,
+        now: Timestamp,
+        recorded: &Recorded<'_>,
+        permit: &Permit,
+    ) -> (AuditRecord, Running) {
+        let mut record = self.statement(now, recorded);
+        record.decision = Some(Verdict::Allow);
+        record.grants = permit.grants().iter().map(|grant| Arc::clone(&grant.id.0)).collect();
+        record.reason = permit.grants().first().map(|grant| grant.reason.clone());
+        record.backend.clone_from(&self.backend);
+        record.route = self.backend.as_ref().map(|_| "primary");
+        let running = Running {
+            number: self.statements,
+            started: now,
+            grants: permit.grants().to_vec(),
+            rows: 0,
+            bytes: 0,
+            analysis: Arc::clone(recorded.analysis),
+            index: recorded.index,
+        };
+        (record, running)
+    }
+
+    /// A statement that was understood may not run.
+    pub fn deny(
+        &mut self,
+        now: Timestamp,
+        recorded: &Recorded<'_>,
+        refusal: &Refusal,
+        sqlstate: &str,
+        sentence: &str,
+    ) -> AuditRecord {
+        let record = self.statement(now, recorded);
+        denied(record, refusal, sqlstate, sentence)
+    }
+
+    /// Text that was not understood, or that never became a statement, may not run.
+    pub fn deny_opaque(
+        &mut self,
+        now: Timestamp,
+        text: &[u8],
+        refusal: &Refusal,
+        sqlstate: &str,
+        sentence: &str,
+    ) -> AuditRecord {
+        self.statements += 1;
+        let mut record = self.record(Kind::Decision, now);
+        record.statement = Some(self.statements);
+        record.text = Some(redact::opaque(text));
+        denied(record, refusal, sqlstate, sentence)
+    }
+
+    /// A statement has ended.
+    pub fn result(
+        &self,
+        now: Timestamp,
+        running: &Running,
+        outcome: Outcome,
+        sqlstate: Option<&str>,
+    ) -> AuditRecord {
+        let mut record = self.record(Kind::Result, now);
+        record.statement = Some(running.number);
+        record.grants = running.grants.iter().map(|grant| Arc::clone(&grant.id.0)).collect();
+        record.command = running.statement().map(|statement| statement.command);
+        record.class = running.statement().map(|statement| statement.class);
+        record.backend.clone_from(&self.backend);
+        record.route = self.backend.as_ref().map(|_| "primary");
+        record.rows = Some(running.rows);
+        record.bytes = Some(running.bytes);
+        let duration = running.started.until(now);
+        record.duration_us = Some(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+        record.outcome = Some(outcome);
+        record.sqlstate = sqlstate.map(Box::from);
+        record
+    }
+}
+
+fn denied(
+    mut record: AuditRecord,
+    refusal: &Refusal,
+    sqlstate: &str,
+    sentence: &str,
+) -> AuditRecord {
+    record.decision = Some(Verdict::Deny);
+    record.sqlstate = Some(sqlstate.into());
+    record.reason = Some(sentence.into());
+    if let Refusal::Denied(denial) = refusal {
+        record.missing = denial.missing.iter().map(|access| access.to_string().into()).collect();
+    }
+    record
+}
+
+fn relation_use(access: &Access) -> Option<RelationUse> {
+    let Access::Privilege { operation, object, columns } = access else { return None };
+    let (Object::Relation(name) | Object::Sequence(name)) = object else { return None };
+    let columns = match columns {
+        Columns::Named(names) => names.iter().cloned().collect(),
+        Columns::Whole | Columns::Any => Vec::new(),
+    };
+    Some(RelationUse {
+        name: name.to_string().into(),
+        mode: operation.keyword().to_ascii_lowercase().into(),
+        columns,
+    })
+}

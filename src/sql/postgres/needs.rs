@@ -1,0 +1,187 @@
+//! The accesses of one statement, gathered while it is walked: each operation on each object once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::guarded::{is_guarded, is_system_schema};
+use crate::sql::access::{Access, Columns, Object, Operation};
+use crate::sql::catalog::{Relation, RelationKind};
+use crate::sql::name::QualifiedName;
+
+/// A relation that a name has been resolved to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'t> {
+    /// Its schema.
+    pub schema: &'t str,
+    /// Its name.
+    pub name: &'t str,
+    /// What the catalog says of it.
+    pub relation: &'t Relation,
+}
+
+impl<'t> Target<'t> {
+    /// Whether it has the column, system columns included.
+    pub(super) fn column(&self, name: &str) -> Option<&'t str> {
+        let known = self.relation.columns.iter().map(|column| &**column);
+        let system = SYSTEM_COLUMNS.iter().copied().filter(|_| self.has_system_columns());
+        known.chain(system).find(|column| *column == name)
+    }
+
+    fn has_system_columns(&self) -> bool {
+        !matches!(self.relation.kind, RelationKind::View | RelationKind::Composite)
+    }
+
+    pub(super) fn is_system(&self) -> bool {
+        is_system_schema(self.schema)
+    }
+}
+
+const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "ctid", "xmin", "cmin", "xmax", "cmax"];
+
+/// Which columns, while gathering.
+#[derive(Debug)]
+enum Gathered<'t> {
+    Whole,
+    Any,
+    Named(BTreeSet<&'t str>),
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Relation,
+    Sequence,
+}
+
+/// The accesses of one statement.
+#[derive(Debug, Default)]
+pub(super) struct Needs<'t> {
+    metadata: bool,
+    relations: BTreeMap<(&'t str, &'t str, Kind, Operation), Gathered<'t>>,
+    functions: BTreeSet<(&'t str, &'t str, &'t str)>,
+    admin: BTreeSet<Object>,
+}
+
+impl<'t> Needs<'t> {
+    /// Any live grant.
+    pub(super) fn metadata(&mut self) {
+        self.metadata = true;
+    }
+
+    /// The level ADMIN on an object.
+    pub(super) fn admin(&mut self, object: Object) {
+        self.admin.insert(object);
+    }
+
+    /// The call of one overload of a function.
+    pub(super) fn execute(&mut self, schema: &'t str, name: &'t str, arguments: &'t str) {
+        self.functions.insert((schema, name, arguments));
+    }
+
+    /// Whether code of the database's users may run.
+    pub(super) fn runs_user_code(&self) -> bool {
+        !self.functions.is_empty() || self.admin.contains(&Object::Database)
+    }
+
+    /// Whether rows or sequences change.
+    pub(super) fn writes(&self) -> bool {
+        self.relations.keys().any(|(_, _, _, operation)| *operation != Operation::Select)
+    }
+
+    /// Whether nothing is needed yet.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.metadata
+            && self.relations.is_empty()
+            && self.functions.is_empty()
+            && self.admin.is_empty()
+    }
+
+    /// An operation on one column.
+    pub(super) fn column(&mut self, operation: Operation, target: Target<'t>, column: &'t str) {
+        if let Some(gathered) = self.entry(operation, target) {
+            match gathered {
+                Gathered::Whole => {}
+                Gathered::Any => *gathered = Gathered::Named(BTreeSet::from([column])),
+                Gathered::Named(names) => {
+                    names.insert(column);
+                }
+            }
+        }
+    }
+
+    /// An operation on every column, or on any when the relation has none.
+    pub(super) fn all_columns(&mut self, operation: Operation, target: Target<'t>) {
+        self.any_column(operation, target);
+        for column in &target.relation.columns {
+            self.column(operation, target, column);
+        }
+    }
+
+    /// An operation on at least one column.
+    pub(super) fn any_column(&mut self, operation: Operation, target: Target<'t>) {
+        self.entry(operation, target);
+    }
+
+    /// An operation on the relation as a whole.
+    pub(super) fn whole(&mut self, operation: Operation, target: Target<'t>) {
+        if let Some(gathered) = self.entry(operation, target) {
+            *gathered = Gathered::Whole;
+        }
+    }
+
+    /// Where an operation on a relation is gathered; nowhere when it is a system relation.
+    fn entry(&mut self, operation: Operation, target: Target<'t>) -> Option<&mut Gathered<'t>> {
+        if target.is_system() {
+            if operation != Operation::Select {
+                // Rows of the catalogs are definitions: changing or locking them is DDL by other means.
+                self.admin(Object::Database);
+                return None;
+            }
+            if !is_guarded(target.schema, target.name) {
+                self.metadata();
+                return None;
+            }
+        }
+        // A sequence is read as a relation of one row, but its privileges have no columns.
+        let (kind, start) = if target.relation.kind == RelationKind::Sequence {
+            (Kind::Sequence, Gathered::Whole)
+        } else {
+            (Kind::Relation, Gathered::Any)
+        };
+        let key = (target.schema, target.name, kind, operation);
+        Some(self.relations.entry(key).or_insert(start))
+    }
+
+    /// The accesses, in a fixed order.
+    pub(super) fn into_accesses(self) -> Vec<Access> {
+        let mut accesses = Vec::new();
+        if self.metadata {
+            accesses.push(Access::Metadata);
+        }
+        for ((schema, name, kind, operation), gathered) in self.relations {
+            let name = QualifiedName::new(schema, name);
+            let object = match kind {
+                Kind::Relation => Object::Relation(name),
+                Kind::Sequence => Object::Sequence(name),
+            };
+            let columns = match gathered {
+                Gathered::Whole => Columns::Whole,
+                Gathered::Any => Columns::Any,
+                Gathered::Named(names) => {
+                    Columns::Named(names.into_iter().map(Box::from).collect())
+                }
+            };
+            accesses.push(Access::Privilege { operation, object, columns });
+        }
+        for (schema, name, arguments) in self.functions {
+            accesses.push(Access::Privilege {
+                operation: Operation::Execute,
+                object: Object::Function {
+                    name: QualifiedName::new(schema, name),
+                    arguments: arguments.into(),
+                },
+                columns: Columns::Whole,
+            });
+        }
+        accesses.extend(self.admin.into_iter().map(Access::Admin));
+        accesses
+    }
+}

@@ -1,0 +1,89 @@
+//! Whether a server's names have changed, for less than loading them costs.
+//!
+//! Two questions, the second asked only when the first does not settle it. Nothing has changed while
+//! `pg_current_snapshot()` is the same: whatever changes a catalog has a transaction number, and its
+//! end moves the snapshot. Otherwise sums over the rows that the loader reads are compared. A row that
+//! is written anew has a new `xmin`, and with it a new share of the sum. `pg_class` goes by what the
+//! loader reads of it instead, because TRUNCATE and its like write it anew without changing a name.
+
+use super::client;
+use super::connect::Connection;
+use super::error::UpstreamError;
+
+/// Where a server's catalogs stood. Means nothing to another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    snapshot: String,
+    sums: String,
+}
+
+const SNAPSHOT: &str = "SELECT pg_current_snapshot()";
+
+/// One statement, so one moment. Sums are of 64-bit hashes, in `numeric`: they cannot overflow.
+const SUMS: &str = "WITH \
+    me AS (SELECT oid, rolsuper OR rolbypassrls AS bypass FROM pg_roles \
+        WHERE rolname = current_user), \
+    temporary AS (SELECT oid FROM pg_class WHERE relpersistence = 't'), \
+    system AS (SELECT oid FROM pg_namespace \
+        WHERE nspname IN ('pg_catalog', 'information_schema', 'pg_toast')) \
+    SELECT concat_ws(' ', \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
+        FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_[0-9]'), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(concat(relkind, relnamespace, \
+        CASE WHEN relrowsecurity THEN me.bypass OR (NOT relforcerowsecurity \
+            AND pg_has_role(me.oid, relowner, 'USAGE')) END, relname), c.oid::bigint))) \
+        FROM pg_class c, me \
+        WHERE relpersistence <> 't' AND relnamespace <> 'pg_toast'::regnamespace), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, attrelid::bigint))) \
+        FROM pg_attribute WHERE attnum > 0 AND attrelid NOT IN (SELECT oid FROM temporary)), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(d.xmin::text, d.objid::bigint))) \
+        FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' \
+        WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass \
+        AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') AND s.relpersistence <> 't'), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
+        FROM pg_proc WHERE pronamespace NOT IN (SELECT oid FROM system)), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
+        FROM pg_operator WHERE oprnamespace NOT IN (SELECT oid FROM system)), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
+        FROM pg_type WHERE typtype <> 'c' AND typcategory <> 'A'))";
+
+/// Where the catalogs stand now, or in the transaction that is open.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn take(connection: &mut Connection) -> Result<Fingerprint, UpstreamError> {
+    // In this order: what changes in between is in the sums and not in the snapshot, so that the next
+    // look does not miss it.
+    let snapshot = value(connection, SNAPSHOT).await?;
+    let sums = value(connection, SUMS).await?;
+    Ok(Fingerprint { snapshot, sums })
+}
+
+/// Where the catalogs stand now, if that is elsewhere than `known`; `known` is moved on when they
+/// stand where they stood.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn changed(
+    connection: &mut Connection,
+    known: &mut Fingerprint,
+) -> Result<bool, UpstreamError> {
+    let snapshot = value(connection, SNAPSHOT).await?;
+    if snapshot == known.snapshot {
+        return Ok(false);
+    }
+    if value(connection, SUMS).await? != known.sums {
+        return Ok(true);
+    }
+    known.snapshot = snapshot;
+    Ok(false)
+}
+
+async fn value(connection: &mut Connection, sql: &str) -> Result<String, UpstreamError> {
+    let rows = client::query(connection, sql).await?;
+    rows.into_iter()
+        .flatten()
+        .next()
+        .flatten()
+        .ok_or_else(|| UpstreamError::Catalog("no fingerprint".into()))
+}

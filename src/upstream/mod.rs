@@ -1,0 +1,34 @@
+//! Servers: dialling and logging in, stopping what they do, and what they know of their objects.
+//!
+//! - [`target`]: where a server is, read from the configuration's URLs
+//! - [`connect()`]: resolve, connect, TLS and login under one deadline; [`login`] is its machine
+//! - [`cancel()`], [`terminate`]: stopping a backend
+//! - [`client`]: statements of our own
+//! - [`catalogs`]: the server's names, kept current; [`catalog`] loads them once, [`fingerprint`]
+//!   tells cheaply whether they changed
+//! - [`path`]: asking a session's own connection for its search path
+
+pub mod binding;
+pub mod cancel;
+pub mod catalog;
+pub mod catalogs;
+pub mod client;
+pub mod connect;
+pub mod error;
+pub mod fingerprint;
+pub mod login;
+pub mod path;
+pub mod target;
+mod tls;
+
+pub use cancel::{cancel, cancel_at, terminate};
+pub use catalogs::Catalogs;
+pub use client::query;
+pub use connect::{Connection, Peer, connect};
+pub use error::{LoginError, TargetError, UpstreamError};
+pub use login::Startup;
+pub use path::{EFFECTIVE_PATH_QUERY, read_path};
+pub use target::{Host, Roots, Target, TlsMode};
+
+/// What servers see as `application_name` of our own connections.
+pub const APPLICATION_NAME: &str = "daypass";

@@ -1,0 +1,154 @@
+//! Logins, grants that come and go, cancels, and the proxy's own end.
+
+use std::time::Duration;
+
+use crate::support::{Config, python};
+use crate::{House, with_house};
+
+#[test]
+fn a_request_is_made_and_approved_while_the_session_stays_open() {
+    with_house(|house| {
+        let token = house.daypass.token("kim");
+        let mut session = house.daypass.open_psql("kim", &token, "shop");
+        assert!(session.run("SET extra_float_digits = 1;").sqlstates().is_empty());
+        session.run("SELECT count(*) FROM orders;").expect_sqlstate("42501");
+        let asked =
+            session.run("CALL daypass.request('SELECT ON public.orders', '30 min', 'INC-42');");
+        let id = crate::support::id_in(&asked.stdout, "r_");
+        house.daypass.cli(&["approve", &id]).expect_success();
+        assert_eq!(session.run("SELECT count(*) FROM orders;").stdout, "100");
+        assert_eq!(session.run("SHOW extra_float_digits;").stdout, "1");
+        assert!(session.run("CALL daypass.grants();").stdout.contains("INC-42"));
+    });
+}
+
+#[test]
+fn a_revocation_cancels_what_runs_and_the_session_stays() {
+    with_house(|house| {
+        let token = house.daypass.token("lea");
+        let grant = house.daypass.grant("lea", "shop", &["SELECT ON public.orders"]);
+        let mut session = house.daypass.open_psql("lea", &token, "shop");
+        session.send("SELECT pg_sleep(600), id FROM orders;");
+        assert!(session.is_busy(Duration::from_millis(500)));
+        house.daypass.revoke(&grant);
+        let output = session.finish();
+        output.expect_sqlstate("57014");
+        assert!(output.stderr.contains(&grant) && output.stderr.contains("revoked"), "{output:?}");
+        session.run("SELECT id FROM orders LIMIT 1;").expect_sqlstate("42501");
+        house.daypass.grant("lea", "shop", &["SELECT ON public.orders"]);
+        assert_eq!(session.run("SELECT count(*) FROM orders;").stdout, "100");
+        let record = house.daypass.wait_audit("the cancelled statement", |record| {
+            record["principal"] == "lea" && record["outcome"] == "cancelled"
+        });
+        assert_eq!(record["sqlstate"], "57014");
+    });
+}
+
+#[test]
+fn an_expiry_cancels_what_runs() {
+    with_house(|house| {
+        let token = house.daypass.token("max");
+        house.daypass.grant_for("max", "shop", &["SELECT ON public.orders"], "2s");
+        let mut session = house.daypass.open_psql("max", &token, "shop");
+        session.send("SELECT pg_sleep(600), id FROM orders;");
+        let output = session.finish();
+        output.expect_sqlstate("57014");
+        assert!(output.stderr.contains("expired"), "{output:?}");
+    });
+}
+
+#[test]
+fn a_token_that_is_revoked_ends_its_sessions_and_refuses_logins() {
+    with_house(|house| {
+        let token = house.principal("ned", &["SELECT ON public.orders"]);
+        let mut session = house.daypass.open_psql("ned", &token, "shop");
+        assert_eq!(session.run("SELECT 1;").stdout, "1");
+        let listed = house.daypass.cli(&["token", "list", "--output", "json"]).expect_success();
+        let tokens: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        let id = tokens
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|token| token["principal"] == "ned")
+            .and_then(|token| token["id"].as_str())
+            .unwrap();
+        house.daypass.cli(&["token", "revoke", id]).expect_success();
+        let output = session.run("SELECT 1;");
+        assert!(output.stderr.contains("57P01") || output.stderr.contains("revoked"), "{output:?}");
+        let again = house.daypass.psql("ned", &token, "shop", "SELECT 1");
+        assert!(again.stderr.contains("revoked"), "{again:?}");
+    });
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_database_are_refused() {
+    with_house(|house| {
+        let wrong = house.daypass.psql("olga", "daypass_wrong", "shop", "SELECT 1");
+        assert!(wrong.stderr.contains("password authentication failed"), "{wrong:?}");
+        let token = house.daypass.token("olga");
+        let unknown = house.daypass.psql("olga", &token, "missing", "SELECT 1");
+        assert!(
+            unknown.stderr.contains("does not exist") && unknown.stderr.contains("shop"),
+            "{unknown:?}"
+        );
+        house.daypass.wait_audit("the refused login", |record| {
+            record["kind"] == "login-refused" && record["principal"] == "olga"
+        });
+    });
+}
+
+#[test]
+fn ctrl_c_stops_the_statement_and_not_the_session() {
+    with_house(|house| {
+        let token = house.principal("pam", &["SELECT ON public.orders"]);
+        let mut session = house.daypass.open_psql("pam", &token, "shop");
+        session.send("SELECT pg_sleep(600);");
+        assert!(session.is_busy(Duration::from_millis(500)));
+        session.interrupt();
+        session.finish().expect_sqlstate("57014");
+        // A psql that reads from a pipe ends there; a driver goes on.
+        let script = r#"
+import psycopg, threading
+c = psycopg.connect("", autocommit=True)
+threading.Timer(0.5, c.cancel).start()
+try:
+    c.execute("SELECT pg_sleep(600)")
+    raise SystemExit("not cancelled")
+except psycopg.errors.QueryCanceled:
+    pass
+print(c.execute("SELECT 'alive'").fetchone()[0])
+"#;
+        let env = house.daypass.env("pam", &token, "shop");
+        let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(python(script, &env).expect_success(), "alive");
+    });
+}
+
+#[test]
+fn on_sigterm_idle_clients_are_told_and_transactions_finish() {
+    let mut house = House::new(Config::new());
+    let token = house.principal("quin", &["WRITE ON public.notes"]);
+    let mut idle = house.daypass.open_psql("quin", &token, "shop");
+    let mut busy = house.daypass.open_psql("quin", &token, "shop");
+    idle.run("SELECT 1;");
+    busy.run("BEGIN;");
+    house.daypass.signal("TERM");
+    let told = idle.run("SELECT 1;");
+    assert!(told.stderr.contains("57P01") || told.stderr.contains("shutting down"), "{told:?}");
+    let done = busy.run("INSERT INTO notes (text) VALUES ('last'); COMMIT;");
+    assert!(done.sqlstates().iter().all(|state| state == "57P01"), "{done:?}");
+    assert_eq!(house.daypass.wait_end(), Some(0));
+    assert_eq!(house.server.sql_in("shop", "SELECT text FROM notes"), "last");
+}
+
+#[test]
+fn a_server_that_restarts_ends_its_sessions_and_serves_the_next() {
+    let mut house = House::new(Config::new());
+    let token = house.principal("rob", &["SELECT ON public.orders"]);
+    let mut session = house.daypass.open_psql("rob", &token, "shop");
+    assert_eq!(session.run("SELECT count(*) FROM orders;").stdout, "100");
+    house.server.restart();
+    let output = session.run("SELECT 1;");
+    assert!(!output.stderr.is_empty(), "{output:?}");
+    assert_eq!(house.daypass.psql("rob", &token, "shop", "SELECT 1").expect_success(), "1");
+}

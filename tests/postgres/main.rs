@@ -1,0 +1,63 @@
+//! The proxy before a real PostgreSQL, with real clients.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod drivers;
+mod life;
+mod statements;
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use support::{Config, Daypass, Options, Postgres};
+
+/// A server with the tables of the stories, and a proxy before it. Shared: tests name principals of
+/// their own.
+pub(crate) struct House {
+    pub(crate) server: Postgres,
+    pub(crate) daypass: Daypass,
+}
+
+const TABLES: &str = "
+    CREATE TABLE customers (id int PRIMARY KEY, name text, email text, card text);
+    CREATE TABLE orders (id int PRIMARY KEY, customer_id int, status text, total numeric);
+    INSERT INTO customers SELECT n, 'name ' || n, n || '@example.org', '4111' || n
+        FROM generate_series(1, 10) n;
+    INSERT INTO orders SELECT n, n % 10 + 1, 'new', n * 10 FROM generate_series(1, 100) n;
+    CREATE TABLE notes (id serial PRIMARY KEY, text text);
+";
+
+impl House {
+    pub(crate) fn new(config: Config) -> Self {
+        let server = Postgres::start(Options {
+            settings: vec!["log_statement = 'all'".to_owned()],
+            ..Options::default()
+        });
+        server.sql("CREATE DATABASE shop");
+        server.sql_in("shop", TABLES);
+        let daypass = Daypass::start(config.postgres("shop", &server, &[]));
+        Self { server, daypass }
+    }
+
+    /// A token of somebody who holds these privileges.
+    pub(crate) fn principal(&self, user: &str, privileges: &[&str]) -> String {
+        if !privileges.is_empty() {
+            self.daypass.grant(user, "shop", privileges);
+        }
+        self.daypass.token(user)
+    }
+}
+
+/// One house for all tests that run at the moment and do not stop it; it ends with the last of them.
+pub(crate) fn with_house<T>(test: impl FnOnce(&House) -> T) -> T {
+    static HOUSE: Mutex<Weak<House>> = Mutex::new(Weak::new());
+    let house = {
+        let mut shared = HOUSE.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let house = Arc::new(House::new(Config::new()));
+            *shared = Arc::downgrade(&house);
+            house
+        })
+    };
+    test(&house)
+}

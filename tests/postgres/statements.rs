@@ -1,0 +1,203 @@
+//! What runs, what does not, and what is said of it.
+
+use serde_json::Value;
+
+use crate::support::Output;
+use crate::with_house;
+
+/// What psql says when it is given these lines, statement by statement.
+fn ask(user: &str, privileges: &[&str], text: &str) -> Output {
+    with_house(|house| {
+        let token = house.principal(user, privileges);
+        let end = if text.starts_with('\\') { "" } else { ";" };
+        house.daypass.open_psql(user, &token, "shop").run(&format!("{text}{end}"))
+    })
+}
+
+#[test]
+fn what_is_granted_runs_and_what_is_not_says_what_to_ask_for() {
+    let output = ask(
+        "ann",
+        &["SELECT ON public.orders"],
+        "SELECT count(*) FROM orders; SELECT email FROM customers",
+    );
+    output.expect_sqlstate("42501");
+    assert_eq!(output.stdout, "100");
+    let stderr = &output.stderr;
+    assert!(stderr.contains("SELECT (email) ON public.customers"), "{stderr}");
+    assert!(
+        stderr.contains("CALL daypass.request('SELECT (email) ON public.customers'"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("daypass request create --database shop"), "{stderr}");
+    assert!(stderr.contains("SELECT ON public.orders"), "{stderr}");
+}
+
+#[test]
+fn columns_are_granted_one_by_one() {
+    let privileges = ["SELECT (id, name) ON public.customers"];
+    assert_eq!(ask("bea", &privileges, "SELECT name FROM customers WHERE id = 1").stdout, "name 1");
+    ask("bea", &[], "SELECT * FROM customers").expect_sqlstate("42501");
+    ask("bea", &[], "SELECT name FROM customers ORDER BY email").expect_sqlstate("42501");
+    assert_eq!(ask("bea", &[], "SELECT count(*) FROM customers").stdout, "10");
+}
+
+#[test]
+fn a_view_of_everything_that_reads() {
+    for (text, expected) in [
+        ("SELECT 1", "1"),
+        ("TABLE orders LIMIT 1", "1|2|new|10"),
+        ("WITH o AS (SELECT * FROM orders) SELECT count(*) FROM o", "100"),
+        ("SELECT count(*) FROM ONLY orders", "100"),
+        ("VALUES (1), (2)", "1\n2"),
+        (
+            "BEGIN; DECLARE c CURSOR FOR SELECT id FROM orders ORDER BY id; FETCH 2 FROM c; COMMIT",
+            "1\n2",
+        ),
+        ("PREPARE p AS SELECT id FROM orders WHERE id = $1; EXECUTE p(7)", "7"),
+        ("COPY (SELECT id FROM orders WHERE id < 3 ORDER BY id) TO STDOUT", "1\n2"),
+        ("SHOW server_encoding", "UTF8"),
+        ("SELECT current_user = session_user, version() LIKE 'PostgreSQL%'", "t|t"),
+    ] {
+        let output = ask("cat", &["READ ON TABLE public.orders"], text);
+        assert_eq!(output.clone().expect_success(), expected, "{text}: {output:?}");
+    }
+}
+
+#[test]
+fn what_writes_needs_the_privilege_to_write() {
+    for text in [
+        "INSERT INTO orders VALUES (1000, 1, 'x', 1)",
+        "UPDATE orders SET status = 'x'",
+        "DELETE FROM orders",
+        "WITH d AS (DELETE FROM orders RETURNING *) SELECT * FROM d",
+        "TRUNCATE orders",
+        "SELECT * INTO copied FROM orders",
+        "CREATE TABLE copied AS TABLE orders",
+        "MERGE INTO orders o USING orders p ON o.id = p.id WHEN MATCHED THEN DELETE",
+        "SELECT * FROM orders FOR UPDATE",
+        "COPY orders FROM STDIN",
+        "DROP TABLE orders",
+        "ALTER TABLE orders ADD COLUMN x int",
+        "CREATE INDEX ON orders (status)",
+        "GRANT ALL ON orders TO public",
+        "EXPLAIN ANALYZE DELETE FROM orders",
+        "PREPARE p AS DELETE FROM orders",
+        "DO $$ BEGIN DELETE FROM orders; END $$",
+    ] {
+        let output = ask("dan", &["READ ON TABLE public.orders"], text);
+        output.expect_sqlstate("42501");
+    }
+    with_house(|house| {
+        assert_eq!(house.server.sql_in("shop", "SELECT count(*) FROM orders"), "100");
+    });
+}
+
+#[test]
+fn write_covers_rows_and_the_sequences_of_their_columns() {
+    let privileges = ["WRITE ON public.notes"];
+    let text = "INSERT INTO notes (text) VALUES ('a') RETURNING text; \
+                UPDATE notes SET text = 'b' WHERE text = 'a'; SELECT text FROM notes; DELETE FROM notes";
+    assert_eq!(ask("eve", &privileges, text).expect_success(), "a\nb");
+    ask("eve", &[], "TRUNCATE notes").expect_sqlstate("42501");
+}
+
+#[test]
+fn what_is_not_understood_never_reaches_the_server() {
+    for (text, sqlstate) in [
+        ("SELEC 1", "42601"),
+        ("SELECT * FROM missing", "42P01"),
+        ("SELECT missing FROM orders", "42703"),
+        ("SET ROLE postgres", "0A000"),
+        ("COPY orders TO PROGRAM 'id'", "0A000"),
+        ("CREATE TEMP TABLE orders (id int)", "0A000"),
+        ("ALTER USER postgres PASSWORD 'x'", "0A000"),
+        ("SELECT * FROM pg_authid", "42501"),
+        ("SELECT pg_read_file('/etc/passwd')", "42501"),
+        ("SELECT * FROM pg_stat_activity", "42501"),
+    ] {
+        let output = ask("fay", &["READ ON DATABASE"], text);
+        assert_eq!(output.sqlstates(), [sqlstate], "{text}: {output:?}");
+    }
+    with_house(|house| {
+        let log = house.server.log();
+        assert!(!log.contains("pg_read_file") && !log.contains("TO PROGRAM"), "the server saw it");
+    });
+}
+
+#[test]
+fn psql_describes_what_there_is() {
+    for command in
+        ["\\d", "\\d orders", "\\dt+", "\\dn", "\\df", "\\l", "\\du", "\\conninfo", "\\dp"]
+    {
+        let output = ask("gus", &["READ ON TABLE public.orders"], command);
+        assert!(output.sqlstates().is_empty(), "{command}: {output:?}");
+    }
+    assert!(ask("gus", &[], "\\d orders").stdout.contains("customer_id"));
+}
+
+#[test]
+fn a_denial_leaves_the_transaction_as_the_server_would() {
+    let output = ask(
+        "hal",
+        &["READ ON TABLE public.orders"],
+        "BEGIN; SELECT count(*) FROM orders; SELECT * FROM customers; SELECT 1; COMMIT; SELECT 2",
+    );
+    assert_eq!(output.sqlstates(), ["42501", "25P02"]);
+    assert!(output.stdout.ends_with('2'), "{output:?}");
+}
+
+#[test]
+fn data_is_copied_in_and_out() {
+    with_house(|house| {
+        let token = house.principal("ida", &["WRITE ON public.notes"]);
+        let mut psql = house.daypass.open_psql("ida", &token, "shop");
+        let copied = psql.run("COPY notes (id, text) FROM STDIN;\n9001\tone\n9002\ttwo\n\\.\n");
+        assert!(copied.sqlstates().is_empty(), "{copied:?}");
+        let out = psql.run("COPY (SELECT text FROM notes WHERE id > 9000 ORDER BY id) TO STDOUT;");
+        assert_eq!(out.stdout, "one\ntwo");
+        psql.run("DELETE FROM notes WHERE id > 9000;");
+        let result = house.daypass.wait_audit("the copy's result", |record| {
+            record["kind"] == "result" && record["command"] == "COPY" && record["rows"] == 2
+        });
+        assert_eq!(result["outcome"], "ok");
+    });
+}
+
+#[test]
+fn every_statement_leaves_its_records() {
+    with_house(|house| {
+        let token = house.principal("jon", &["READ ON TABLE public.orders"]);
+        let mut psql = house.daypass.open_psql("jon", &token, "shop");
+        psql.run(
+            "SELECT count(*) FROM orders WHERE status = 'needle'; SELECT card FROM customers;",
+        );
+        drop(psql);
+        let end = house.daypass.wait_audit("the end of the session", |record| {
+            record["kind"] == "session-end" && record["principal"] == "jon"
+        });
+        let records: Vec<Value> = house
+            .daypass
+            .audit()
+            .into_iter()
+            .filter(|record| record["session"] == end["session"])
+            .collect();
+        let kinds: Vec<_> = records.iter().map(|record| record["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["session-start", "decision", "result", "decision", "session-end"]);
+        let (allowed, result, denied) = (&records[1], &records[2], &records[3]);
+        assert_eq!(allowed["decision"], "allow");
+        assert_eq!(allowed["class"], "READ");
+        assert!(allowed["text"].as_str().unwrap().contains("needle"));
+        assert_eq!(allowed["relations"][0]["name"], "public.orders");
+        assert_eq!(allowed["second-lock"], "none");
+        assert_eq!(allowed["route"], "primary");
+        assert_eq!(result["outcome"], "ok");
+        assert_eq!(result["rows"], 1);
+        assert_eq!(denied["decision"], "deny");
+        assert_eq!(denied["sqlstate"], "42501");
+        assert_eq!(denied["missing"][0], "SELECT (card) ON public.customers");
+        assert!(!house.daypass.log().contains(&token));
+        let all = std::fs::read_to_string(house.daypass.folder().join("audit.jsonl")).unwrap();
+        assert!(!all.contains(&token), "a token in the audit stream");
+    });
+}
