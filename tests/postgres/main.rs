@@ -7,6 +7,7 @@ mod drivers;
 mod life;
 mod statements;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use support::{Config, Daypass, Options, Postgres};
@@ -16,6 +17,8 @@ use support::{Config, Daypass, Options, Postgres};
 pub(crate) struct House {
     pub(crate) server: Postgres,
     pub(crate) daypass: Daypass,
+    /// One each: nobody may have more than sixteen.
+    tokens: Mutex<HashMap<String, String>>,
 }
 
 const TABLES: &str = "
@@ -36,7 +39,7 @@ impl House {
         server.sql("CREATE DATABASE shop");
         server.sql_in("shop", TABLES);
         let daypass = Daypass::start(config.postgres("shop", &server, &[]));
-        Self { server, daypass }
+        Self { server, daypass, tokens: Mutex::default() }
     }
 
     /// A token of somebody who holds these privileges.
@@ -44,7 +47,8 @@ impl House {
         if !privileges.is_empty() {
             self.daypass.grant(user, "shop", privileges);
         }
-        self.daypass.token(user)
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.entry(user.to_owned()).or_insert_with(|| self.daypass.token(user)).clone()
     }
 }
 

@@ -333,6 +333,10 @@ impl Writer {
         if std::mem::take(&mut self.down) {
             tracing::info!("the audit stream is written again");
         }
+        if batch.closing {
+            // Who closed may open the file again at once.
+            self.deliveries.clear();
+        }
         self.spare = std::mem::take(&mut batch.records);
         self.spare.clear();
         self.spare.shrink_to(RECORDS_KEPT);

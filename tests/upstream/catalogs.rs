@@ -1,0 +1,269 @@
+//! Loading a server's names, and keeping them.
+
+use std::time::{Duration, Instant};
+
+use daypass::sql::catalog::{Catalog, RelationKind, TypeKind};
+use daypass::upstream::{Catalogs, Connection, Target, query};
+use tokio::time::timeout;
+
+use crate::server::server;
+
+const NEVER: Duration = Duration::from_secs(3_600);
+
+async fn load(target: Target) -> std::sync::Arc<Catalog> {
+    Catalogs::spawn(target, NEVER).refresh().await.unwrap()
+}
+
+async fn run(connection: &mut Connection, sql: &str) {
+    query(connection, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+fn columns<'a>(catalog: &'a Catalog, schema: &str, name: &str) -> Vec<&'a str> {
+    catalog.relation(schema, name).unwrap().columns.iter().map(|column| &**column).collect()
+}
+
+#[tokio::test]
+async fn everything_that_has_a_name_is_there() {
+    let mut connection = server().database("names").await;
+    run(
+        &mut connection,
+        r#"CREATE SCHEMA "Sales"; CREATE SCHEMA empty;
+        CREATE TABLE "Sales".orders (id serial PRIMARY KEY, gone int, "É" text,
+            n int GENERATED ALWAYS AS IDENTITY);
+        ALTER TABLE "Sales".orders DROP COLUMN gone; ALTER TABLE "Sales".orders ADD last int;
+        CREATE TABLE parted (a int) PARTITION BY RANGE (a);
+        CREATE TABLE part PARTITION OF parted DEFAULT;
+        CREATE VIEW v AS SELECT 1 AS one; CREATE MATERIALIZED VIEW m AS SELECT 2 AS two;
+        CREATE SEQUENCE alone; CREATE INDEX by_a ON parted (a); CREATE TABLE bare ();
+        CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;
+        CREATE FOREIGN TABLE f (x int) SERVER s;
+        CREATE TYPE pair AS (l int, r int); CREATE TYPE mood AS ENUM ('a');
+        CREATE DOMAIN short AS text; CREATE TYPE span AS RANGE (subtype = int);
+        CREATE FUNCTION f(int, t text DEFAULT 'x', OUT o int) LANGUAGE sql AS 'SELECT 1';
+        CREATE FUNCTION f("Sales".orders, mood[], VARIADIC int[]) RETURNS int LANGUAGE sql
+            AS 'SELECT 1';
+        CREATE PROCEDURE p() LANGUAGE sql AS 'SELECT 1';
+        CREATE OPERATOR "Sales".=== (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq);
+        CREATE TEMP TABLE temporary (a int);"#,
+    )
+    .await;
+    let catalog = load(server().socket("postgres", "names")).await;
+    assert_eq!(catalog.server_version, connection.server_version);
+    assert_eq!(columns(&catalog, "Sales", "orders"), ["id", "É", "n", "last"]);
+    for (schema, name, kind) in [
+        ("Sales", "orders", RelationKind::Table),
+        ("public", "parted", RelationKind::Table),
+        ("public", "part", RelationKind::Table),
+        ("public", "v", RelationKind::View),
+        ("public", "m", RelationKind::MaterializedView),
+        ("public", "f", RelationKind::ForeignTable),
+        ("public", "alone", RelationKind::Sequence),
+        ("public", "by_a", RelationKind::Index),
+        ("public", "pair", RelationKind::Composite),
+        ("pg_catalog", "pg_class", RelationKind::Table),
+        ("information_schema", "tables", RelationKind::View),
+    ] {
+        assert_eq!(catalog.relation(schema, name).unwrap().kind, kind, "{name}");
+    }
+    assert!(columns(&catalog, "public", "bare").is_empty());
+    assert_eq!(columns(&catalog, "public", "alone"), ["last_value", "log_cnt", "is_called"]);
+    assert_eq!(columns(&catalog, "pg_catalog", "pg_class")[..2], ["oid", "relname"]);
+    for (sequence, column) in [("orders_id_seq", "id"), ("orders_n_seq", "n")] {
+        let owner = catalog.relation("Sales", sequence).unwrap().owned_by.clone().unwrap();
+        assert_eq!((owner.0.to_string(), &*owner.1), ("\"Sales\".orders".to_owned(), column));
+    }
+    assert_eq!(catalog.relation("public", "alone").unwrap().owned_by, None);
+
+    let public = &catalog.schemas["public"];
+    let arguments: Vec<_> = public.functions["f"].iter().map(|f| &*f.arguments).collect();
+    assert_eq!(arguments, ["integer, text", "\"Sales\".orders, public.mood[], integer[]"]);
+    assert_eq!(&*public.functions["p"][0].arguments, "");
+    assert!(catalog.schemas["Sales"].operators.contains("==="));
+    for (name, kind) in [
+        ("pair", TypeKind::Composite),
+        ("mood", TypeKind::Enum),
+        ("short", TypeKind::Domain),
+        ("span", TypeKind::Base),
+    ] {
+        assert_eq!(public.types.get(name), Some(&kind), "{name}");
+    }
+    for absent in ["_mood", "parted", "v", "_pair"] {
+        assert!(!public.types.contains_key(absent), "{absent}");
+    }
+    let system = &catalog.schemas["pg_catalog"];
+    assert_eq!(system.types["int4"], TypeKind::Base);
+    assert_eq!(system.types["anyelement"], TypeKind::Pseudo);
+    assert!(system.types.contains_key("oidvector") && !system.types.contains_key("_int4"));
+    assert!(system.functions.is_empty() && system.operators.is_empty());
+    assert!(catalog.schemas["empty"].relations.is_empty());
+    assert!(!catalog.schemas.keys().any(|name| name.starts_with("pg_temp")));
+}
+
+#[tokio::test]
+async fn row_security_that_the_account_would_bypass_is_marked() {
+    let mut connection = server().database("secured").await;
+    run(
+        &mut connection,
+        "CREATE TABLE plain (a int); CREATE TABLE secured (a int); CREATE TABLE forced (a int);
+         ALTER TABLE secured OWNER TO owner; ALTER TABLE forced OWNER TO owner;
+         ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+         ALTER TABLE forced ENABLE ROW LEVEL SECURITY;
+         ALTER TABLE forced FORCE ROW LEVEL SECURITY;",
+    )
+    .await;
+    for (user, secured, forced) in
+        [("postgres", true, true), ("member", true, false), ("other", false, false)]
+    {
+        let catalog = load(server().socket(user, "secured")).await;
+        let bypassed = |name: &str| catalog.relation("public", name).unwrap().bypassed_row_security;
+        let found = (bypassed("plain"), bypassed("secured"), bypassed("forced"));
+        assert_eq!(found, (false, secured, forced), "{user}");
+    }
+}
+
+#[tokio::test]
+async fn every_change_of_a_name_is_noticed_and_nothing_else() {
+    let mut connection = server().database("changing").await;
+    let catalogs = Catalogs::spawn(server().socket("postgres", "changing"), NEVER);
+    let mut version = catalogs.refresh().await.unwrap().version;
+    for sql in [
+        "CREATE SCHEMA s",
+        "CREATE TABLE t (a int, b int)",
+        "ALTER TABLE t ADD c int",
+        "ALTER TABLE t RENAME b TO d",
+        "ALTER TABLE t DROP d",
+        "ALTER TABLE t RENAME TO u",
+        "ALTER TABLE u SET SCHEMA s",
+        "CREATE SEQUENCE q",
+        "ALTER SEQUENCE q SET SCHEMA s",
+        "ALTER SEQUENCE s.q OWNED BY s.u.a",
+        "ALTER SEQUENCE s.q OWNED BY NONE",
+        "ALTER TABLE s.u ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE s.u DISABLE ROW LEVEL SECURITY",
+        "CREATE VIEW v AS SELECT 1 AS x",
+        "ALTER VIEW v RENAME x TO y",
+        "DROP VIEW v",
+        "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "ALTER FUNCTION f(int) RENAME TO g",
+        "DROP FUNCTION g(int)",
+        "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)",
+        "DROP OPERATOR === (int, int)",
+        "CREATE DOMAIN d AS int",
+        "ALTER DOMAIN d RENAME TO e",
+        "DROP DOMAIN e",
+        "CREATE TYPE mood AS ENUM ()",
+        "ALTER SCHEMA s RENAME TO r",
+        "CREATE INDEX i ON r.u (a)",
+        "DROP TABLE r.u",
+        "BEGIN; CREATE TABLE twice (a int); CREATE TABLE thrice (a int); COMMIT",
+    ] {
+        run(&mut connection, sql).await;
+        let fresh = catalogs.refresh().await.unwrap();
+        assert!(fresh.version > version, "{sql}");
+        assert_eq!(catalogs.current().unwrap().version, fresh.version);
+        version = fresh.version;
+    }
+    for sql in [
+        "SELECT 1",
+        "INSERT INTO twice VALUES (1)",
+        "TRUNCATE twice",
+        "ANALYZE",
+        "VACUUM FULL twice",
+        "BEGIN; CREATE TABLE undone (a int); ROLLBACK",
+        "CREATE TEMP TABLE temporary (id serial, a text)",
+        "CREATE OR REPLACE VIEW pg_temp.v AS SELECT 1",
+        "COMMENT ON TABLE twice IS 'x'",
+        "GRANT SELECT ON twice TO trusty",
+        "DROP TABLE temporary",
+    ] {
+        run(&mut connection, sql).await;
+        assert_eq!(catalogs.refresh().await.unwrap().version, version, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn changes_of_others_are_noticed_by_and_by() {
+    let mut connection = server().database("watched").await;
+    let target = server().socket("postgres", "watched");
+    let catalogs = Catalogs::spawn(target, Duration::from_millis(50));
+    catalogs.refresh().await.unwrap();
+    let mut watch = catalogs.watch();
+    watch.mark_unchanged();
+    run(&mut connection, "CREATE TABLE later (a int)").await;
+    timeout(Duration::from_secs(10), watch.changed()).await.unwrap().unwrap();
+    assert!(watch.borrow().as_ref().unwrap().relation("public", "later").is_some());
+    run(&mut connection, "INSERT INTO later VALUES (1)").await;
+    assert!(timeout(Duration::from_millis(500), watch.changed()).await.is_err());
+    drop(catalogs);
+    // The task ends with its last handle, and says so to those who still watch.
+    assert!(timeout(Duration::from_secs(10), watch.changed()).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_made_anew() {
+    let mut connection = server().database("lost").await;
+    let catalogs = Catalogs::spawn(server().socket("postgres", "lost"), NEVER);
+    let version = catalogs.refresh().await.unwrap().version;
+    let before = catalogs.status();
+    assert_eq!((before.version, before.error), (Some(version), None));
+    assert!(catalogs.parameters().iter().any(|(name, _)| name == "server_version"));
+    run(
+        &mut connection,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = 'lost' AND application_name = 'daypass'",
+    )
+    .await;
+    assert_eq!(catalogs.refresh().await.unwrap().version, version);
+
+    let (a, b, c) = tokio::join!(catalogs.refresh(), catalogs.refresh(), catalogs.refresh());
+    assert!([a, b, c].into_iter().all(|catalog| catalog.unwrap().version == version));
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_reported_and_waited_for() {
+    let catalogs = Catalogs::spawn(server().socket("postgres", "not_yet"), NEVER);
+    let error = catalogs.refresh().await.unwrap_err();
+    assert!(error.to_string().contains("3D000"), "{error}");
+    assert!(catalogs.current().is_none());
+    assert!(catalogs.status().error.unwrap().contains("3D000"));
+    let _connection = server().database("not_yet").await;
+    let mut watch = catalogs.watch();
+    timeout(Duration::from_secs(20), watch.changed()).await.unwrap().unwrap();
+    assert_eq!(catalogs.status().error, None);
+}
+
+/// Not an assertion: prints what a load and a look cost. `TABLES=10000 cargo test -- --ignored`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn what_many_tables_cost() {
+    let tables = std::env::var("TABLES").unwrap_or_else(|_| "1000".into());
+    let mut connection = server().database("many").await;
+    run(
+        &mut connection,
+        &format!(
+            "SET client_min_messages = error;
+             CREATE PROCEDURE make(n int) LANGUAGE plpgsql AS $$ BEGIN FOR i IN 1..n LOOP
+             EXECUTE format('CREATE TABLE t%s (id bigserial PRIMARY KEY, a text, b int, c date,
+                d numeric, e text, f text, g bool, h int, i jsonb, j date, k int)', i);
+             IF i % 1000 = 0 THEN COMMIT; END IF; END LOOP; END $$"
+        ),
+    )
+    .await;
+    run(&mut connection, &format!("CALL make({tables})")).await;
+    run(&mut connection, "VACUUM ANALYZE").await;
+    let catalogs = Catalogs::spawn(server().socket("postgres", "many"), NEVER);
+    let start = Instant::now();
+    catalogs.refresh().await.unwrap();
+    println!("first load: {:?}", start.elapsed());
+    for (what, sql) in [
+        ("idle", "SELECT 1"),
+        ("looked, unchanged", "CREATE TABLE x (a int); DROP TABLE x"),
+        ("loaded", "CREATE TABLE y (a int)"),
+        ("loaded", "CREATE TABLE z (a int)"),
+    ] {
+        run(&mut connection, sql).await;
+        let start = Instant::now();
+        catalogs.refresh().await.unwrap();
+        println!("{what}: {:?}", start.elapsed());
+    }
+}

@@ -1,0 +1,5 @@
+//! Dialling, logging in, cancelling and the kept catalog, against a real PostgreSQL.
+
+mod catalogs;
+mod connect;
+mod server;
