@@ -23,6 +23,7 @@ impl Service {
         wish: IssueToken,
     ) -> Result<(Token, TokenInfo), ControlError> {
         operators_only(actor, "issue tokens")?;
+        self.recordable()?;
         let principal = principal_name(&wish.principal)?;
         let ttl = match &wish.ttl {
             Some(text) => parse_duration(text).map_err(ControlError::invalid)?,
@@ -48,6 +49,7 @@ impl Service {
             made.await.map_err(|_| ControlError::unavailable("the proxy is shutting down"))?;
         let verifier = self.store().add_token(verifier).await.map_err(from_store)?;
         self.record_token("issued", actor, &verifier);
+        self.flushed().await;
         Ok((token, self.token_info(&verifier)))
     }
 
@@ -81,11 +83,12 @@ impl Service {
         let verifier =
             self.store().revoke_token(&id, actor, self.now()).await.map_err(from_store)?;
         self.record_token("revoked", actor, &verifier);
+        self.flushed().await;
         Ok(self.token_info(&verifier))
     }
 
     fn record_token(&self, event: &'static str, actor: &Actor, verifier: &TokenVerifier) {
-        self.record(Kind::Token, event, actor, |record| {
+        self.record(Kind::Token, event, Some(actor), |record| {
             record.principal = Some(verifier.principal.as_str().into());
             record.token = Some((*verifier.id.0).into());
             record.expires = Some(verifier.expires);
