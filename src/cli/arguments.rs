@@ -1,6 +1,7 @@
 //! Arguments that several verbs share, checked before anything is sent.
 
 use crate::control::words;
+use crate::grant::duration;
 
 /// An identifier goes into a path of the API as it is, so it may hold nothing that a path gives a meaning.
 pub fn id(text: &str) -> Result<String, String> {
@@ -12,7 +13,12 @@ pub fn id(text: &str) -> Result<String, String> {
     }
 }
 
-/// A duration is sent as it was written: the proxy reads it with the same function.
+/// A grant's duration is sent as it was written: the proxy reads it with the same function.
+pub fn grant_duration(text: &str) -> Result<String, String> {
+    duration::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Any other duration, likewise.
 pub fn duration(text: &str) -> Result<String, String> {
     words::parse_duration(text).map(|_| text.to_owned())
 }

@@ -57,7 +57,7 @@ struct Create {
     #[arg(long, required = true, value_name = "P")]
     privilege: Vec<String>,
     /// For how long, from now: 30m, 1h
-    #[arg(long = "for", value_parser = arguments::duration, value_name = "DURATION")]
+    #[arg(long = "for", value_parser = arguments::grant_duration, value_name = "DURATION")]
     duration: String,
     /// Why
     #[arg(long, value_name = "R")]

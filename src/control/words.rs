@@ -1,6 +1,5 @@
 //! Durations and moments as people write and read them.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::time::Timestamp;
@@ -20,15 +19,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             "\"{}\" is no duration: write 30m, 30 min, 1h or 1h 30m",
             text.escape_debug()
         )),
-    }
-}
-
-/// Shows a duration the way [`parse_duration`] reads it back: `1h 30m`.
-pub struct Words(pub Duration);
-
-impl fmt::Display for Words {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(Duration::from_secs(self.0.as_secs())).fmt(f)
     }
 }
 
@@ -63,12 +53,6 @@ mod tests {
             parse_duration("soon\u{1b}").unwrap_err(),
             "\"soon\\u{1b}\" is no duration: write 30m, 30 min, 1h or 1h 30m"
         );
-    }
-
-    #[test]
-    fn shown_the_way_it_is_read() {
-        assert_eq!(Words(Duration::from_secs(5400)).to_string(), "1h 30m");
-        assert_eq!(Words(Duration::from_secs(1800)).to_string(), "30m");
     }
 
     #[test]

@@ -245,7 +245,11 @@ fn check_reason(reason: &str) -> Result<(), GrantError> {
     if reason.trim().is_empty() { Err(GrantError::NoReason) } else { check_line(reason) }
 }
 
-fn check_line(text: &str) -> Result<(), GrantError> {
+/// Whether a reason or ticket can be kept and shown: short, on one line.
+///
+/// # Errors
+/// [`GrantError::BadText`] when it cannot.
+pub fn check_line(text: &str) -> Result<(), GrantError> {
     let bad = text.len() > REASON_BYTES_MAX || text.chars().any(char::is_control);
     if bad { Err(GrantError::BadText) } else { Ok(()) }
 }

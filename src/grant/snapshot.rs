@@ -115,17 +115,6 @@ impl GrantSnapshot {
         self.iter().filter_map(|grant| grant.next_change_after(now)).min()
     }
 
-    /// Grants that ran out after `since` and up to `now`, so that somebody can say so; not the
-    /// revoked ones.
-    pub fn expired_between(&self, since: Timestamp, now: Timestamp) -> Vec<Arc<Grant>> {
-        self.iter()
-            .filter(|grant| {
-                grant.revoked.is_none() && since < grant.expires && grant.expires <= now
-            })
-            .cloned()
-            .collect()
-    }
-
     /// The next snapshot, in which this grant is new or replaces its former state. The other callers'
     /// lists stay the same values.
     #[must_use]
@@ -234,7 +223,5 @@ mod tests {
         assert_eq!(snapshot.next_change_after(at(5)), Some(at(7)));
         assert_eq!(snapshot.next_change_after(at(7)), Some(at(9)));
         assert_eq!(snapshot.next_change_after(at(9)), None);
-        assert_eq!(snapshot.expired_between(at(0), at(7)).len(), 1);
-        assert_eq!(snapshot.expired_between(at(7), at(9)).len(), 1);
     }
 }

@@ -185,8 +185,7 @@ fn serve_api(
     mut phase: watch::Receiver<Phase>,
 ) -> Result<(), ServeError> {
     let path = &config.api.socket.value;
-    let socket =
-        api::bind(path).map_err(|error| ServeError::start(path.display().to_string(), error))?;
+    let socket = api::ApiSocket::bind(path).map_err(|error| ServeError::start("the API", error))?;
     let house = Arc::clone(house);
     let extra = api::ApiExtra {
         audit_file: config.audit.recorder.file.clone(),

@@ -78,6 +78,8 @@ pub struct RequestFilter {
 pub struct Purged {
     /// Requests that nobody answered in time; now recorded as expired.
     pub requests: Vec<Request>,
+    /// Grants that ran out since the last time; each is in it once, whatever was restarted in between.
+    pub grants: Vec<Arc<Grant>>,
     /// How many tokens were forgotten.
     pub tokens: usize,
 }
@@ -320,7 +322,7 @@ impl Store {
         .await
     }
 
-    /// Records which requests have expired, forgets tokens that ended [`TOKENS_KEPT`] ago, and takes
+    /// Records which requests have expired, tells which grants have, forgets tokens that ended [`TOKENS_KEPT`] ago, and takes
     /// grants that ended long ago out of the snapshot. To be called now and then.
     ///
     /// # Errors
@@ -334,6 +336,7 @@ impl Store {
                     purged.requests.push(request);
                 }
             }
+            purged.grants = rows::newly_expired_grants(transaction, now)?;
             let kept = u64::try_from(TOKENS_KEPT.as_micros()).unwrap_or(u64::MAX);
             let ended = Timestamp::from_micros(now.micros().saturating_sub(kept));
             purged.tokens = rows::delete_tokens(transaction, ended)?;

@@ -310,6 +310,28 @@ pub fn overdue_requests(connection: &Connection, now: Timestamp) -> Result<Vec<R
     statement.query_map([micros(now)], request_of)?.collect()
 }
 
+/// Grants that ran out since this was last asked and up to `now`, not the revoked ones. What was told
+/// once is remembered in the same transaction, so that a restart neither repeats nor forgets one.
+pub fn newly_expired_grants(connection: &Connection, now: Timestamp) -> Result<Vec<Arc<Grant>>> {
+    let told = "SELECT value FROM meta WHERE name = 'grants-expired-until'";
+    let told: Option<Vec<u8>> = connection.query_row(told, [], |row| row.get(0)).optional()?;
+    let told = told.and_then(|bytes| bytes.try_into().ok()).map_or(0, i64::from_be_bytes);
+    let mut statement = connection.prepare_cached(
+        "SELECT * FROM grants WHERE expires > ?1 AND expires <= ?2 AND revoked_at IS NULL \
+         ORDER BY expires",
+    )?;
+    let expired: Vec<_> = statement
+        .query_map([told, micros(now)], |row| grant_of(row).map(Arc::new))?
+        .collect::<Result<_>>()?;
+    if !expired.is_empty() {
+        connection.execute(
+            "INSERT OR REPLACE INTO meta (name, value) VALUES ('grants-expired-until', ?1)",
+            [&micros(now).to_be_bytes()[..]],
+        )?;
+    }
+    Ok(expired)
+}
+
 pub fn insert_request(connection: &Connection, request: &Request) -> Result<usize> {
     connection.execute(
         "INSERT INTO requests VALUES (:id, :principal, :requested_by, :database, :privileges, \

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -13,7 +14,7 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::control::error::ControlError;
+use crate::control::error::{Blame, ControlError};
 use crate::control::model::{
     AuditPlace, CreateGrant, CreateRequest, DenyRequest, ErrorBody, ErrorDetail, IssueToken,
     IssuedToken, List, ListQuery, RevokeGrant,
@@ -52,7 +53,8 @@ pub(super) fn routes(service: Arc<Service>, extra: ApiExtra) -> Router {
         .route("/v1/sessions", get(sessions))
         .route("/v1/sessions/{id}/kill", post(kill))
         .route("/v1/audit", get(audit))
-        .route_layer(middleware::from_fn_with_state(api.clone(), authenticate));
+        .route_layer(middleware::from_fn_with_state(api.clone(), authenticate))
+        .layer(middleware::map_response(in_own_form));
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -71,6 +73,26 @@ async fn authenticate(
     let actor = caller::actor(&api.service, peer, request.headers())?;
     request.extensions_mut().insert(actor);
     Ok(next.run(request).await)
+}
+
+/// The framework's own refusals (a body too long, a query that is none, a method that a path has not)
+/// in the form of all others.
+async fn in_own_form(response: Response) -> Response {
+    const WORDS_BYTES: usize = 4096;
+    let status = response.status();
+    let json = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    if json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let words = to_bytes(response.into_body(), WORDS_BYTES).await.unwrap_or_default();
+    let words = String::from_utf8_lossy(&words);
+    let message = match words.trim() {
+        "" => status.canonical_reason().unwrap_or("refused"),
+        words => words,
+    };
+    let code = Blame::Invalid.code().to_owned();
+    let error = ErrorDetail { code, message: message.to_owned(), hint: None };
+    (status, Json(ErrorBody { error })).into_response()
 }
 
 impl IntoResponse for ControlError {

@@ -6,8 +6,7 @@ use std::time::Duration;
 use crate::audit::record::Kind;
 use crate::control::error::ControlError;
 use crate::control::model::{CreateGrant, GrantInfo, GrantState};
-use crate::control::words::{Words, parse_duration};
-use crate::grant::{Actor, Grant, GrantId, Revocation};
+use crate::grant::{Actor, Grant, GrantId, Revocation, check_line, duration};
 use crate::store::{GrantFilter, ids};
 use crate::time::Timestamp;
 
@@ -24,6 +23,7 @@ impl Service {
         wish: CreateGrant,
     ) -> Result<GrantInfo, ControlError> {
         operators_only(actor, "make grants")?;
+        self.recordable()?;
         let privileges = self.privileges(&wish.privileges, &wish.database)?;
         let duration = self.duration(&wish.duration)?;
         let now = self.now();
@@ -45,8 +45,12 @@ impl Service {
             created: now,
             revoked: None,
         };
+        if grant.expires <= now {
+            return Err(ControlError::invalid("the grant would have ended already"));
+        }
         let grant = self.store().create_grant(grant).await.map_err(from_store)?;
         self.record_grant("created", actor, &grant);
+        self.flushed().await;
         Ok(self.grant_info(&grant))
     }
 
@@ -95,6 +99,9 @@ impl Service {
         id: &str,
         reason: Option<String>,
     ) -> Result<GrantInfo, ControlError> {
+        if let Some(reason) = &reason {
+            check_line(reason).map_err(|error| ControlError::invalid(error.to_string()))?;
+        }
         let grant = self.own_grant(actor, id).await?;
         let revocation = Revocation {
             at: self.now(),
@@ -103,20 +110,31 @@ impl Service {
         };
         let grant = self.store().revoke_grant(&grant.id, revocation).await.map_err(from_store)?;
         self.record_grant("revoked", actor, &grant);
+        self.flushed().await;
         Ok(self.grant_info(&grant))
     }
 
     pub(super) fn record_grant(&self, event: &'static str, actor: &Actor, grant: &Grant) {
-        self.record(Kind::Grant, event, actor, |record| self.describe_grant(record, grant));
+        self.record(Kind::Grant, event, Some(actor), |record| {
+            self.describe_grant(record, grant);
+            // What the actor says about this step, where it says something.
+            if let Some(Revocation { reason: Some(reason), .. }) = &grant.revoked {
+                record.reason = Some(reason.clone());
+            }
+        });
     }
 
     pub(super) fn duration(&self, text: &str) -> Result<Duration, ControlError> {
-        let duration = parse_duration(text).map_err(ControlError::invalid)?;
+        let asked =
+            duration::parse(text).map_err(|error| ControlError::invalid(error.to_string()))?;
         let max = self.settings.duration_max;
-        if duration > max {
-            return Err(ControlError::invalid(format!("a grant lasts {} at most", Words(max))));
+        if asked > max {
+            return Err(ControlError::invalid(format!(
+                "a grant lasts at most {}",
+                duration::short(max)
+            )));
         }
-        Ok(duration)
+        Ok(asked)
     }
 
     pub(super) fn grant_info(&self, grant: &Grant) -> GrantInfo {

@@ -100,17 +100,35 @@ impl Service {
         privileges.iter().map(|privilege| privilege.display(engine).to_string()).collect()
     }
 
-    /// Records a step in the life of something.
+    /// Nothing that widens what somebody may do happens while nobody could record it.
+    fn recordable(&self) -> Result<(), ControlError> {
+        if self.settings.recorder.accepts() {
+            Ok(())
+        } else {
+            Err(ControlError::unavailable(
+                "the audit stream takes no records now, so nothing can be granted",
+            ))
+        }
+    }
+
+    /// Waits until what was recorded is on stable storage, so that who asked can read it; but not for
+    /// a disk that hangs, since what was done is done.
+    async fn flushed(&self) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        drop(tokio::time::timeout(PATIENCE, self.settings.recorder.durable()).await);
+    }
+
+    /// Records a step in the life of something; `None` is nobody's doing.
     fn record(
         &self,
         kind: Kind,
         event: &'static str,
-        actor: &Actor,
+        actor: Option<&Actor>,
         more: impl FnOnce(&mut AuditRecord),
     ) {
         let mut record = AuditRecord::new(kind, self.now());
         record.event = Some(event);
-        record.actor = Some(actor.to_string().into());
+        record.actor = actor.map(|actor| actor.to_string().into());
         more(&mut record);
         self.settings.recorder.record(record);
     }
@@ -130,28 +148,29 @@ impl Service {
     /// forgets tokens that ended long ago. Never returns.
     pub async fn watch_expiry(self: Arc<Self>) {
         const LOOK: Duration = Duration::from_secs(1);
-        let proxy = Actor::Operator("daypass".into());
-        let mut since = self.now();
         loop {
+            if let Err(error) = self.record_expired().await {
+                tracing::error!(%error, "what has expired could not be recorded");
+            }
             tokio::time::sleep(LOOK).await;
-            let now = self.now();
-            for grant in self.store().snapshot().grants.expired_between(since, now) {
-                self.record(Kind::Grant, "expired", &proxy, |record| {
-                    self.describe_grant(record, &grant);
-                });
-            }
-            since = now;
-            match self.store().purge(now).await {
-                Ok(purged) => {
-                    for request in purged.requests {
-                        self.record(Kind::Request, "expired", &proxy, |record| {
-                            self.describe_request(record, &request);
-                        });
-                    }
-                }
-                Err(error) => tracing::error!(%error, "expired requests could not be recorded"),
-            }
         }
+    }
+
+    async fn record_expired(&self) -> Result<(), StoreError> {
+        if !self.settings.recorder.accepts() {
+            // The store tells each but once: ask when the answer can be recorded.
+            return Ok(());
+        }
+        let purged = self.store().purge(self.now()).await?;
+        for grant in purged.grants {
+            self.record(Kind::Grant, "expired", None, |record| self.describe_grant(record, &grant));
+        }
+        for request in purged.requests {
+            self.record(Kind::Request, "expired", None, |record| {
+                self.describe_request(record, &request);
+            });
+        }
+        Ok(())
     }
 }
 

@@ -3,9 +3,8 @@
 use crate::audit::record::{AuditRecord, Kind};
 use crate::control::error::ControlError;
 use crate::control::model::{CreateRequest, GrantInfo, RequestInfo, RequestState as Shown};
-use crate::control::words::Words;
 use crate::grant::request::{Request, RequestError, RequestState, Wish};
-use crate::grant::{Actor, Grant, RequestId};
+use crate::grant::{Actor, Grant, RequestId, duration};
 use crate::store::{RequestFilter, UpdateError, ids};
 
 use super::grants::new_grant_id;
@@ -53,6 +52,7 @@ impl Service {
         request.expires = request.expires.min(now + self.settings.waiting_max);
         let request = self.store().create_request(request).await.map_err(from_store)?;
         self.record_request("created", actor, &request);
+        self.flushed().await;
         Ok(self.request_info(&request))
     }
 
@@ -97,6 +97,7 @@ impl Service {
     /// # Errors
     /// When the actor may not, or the request waits no more.
     pub async fn approve(&self, actor: &Actor, id: &str) -> Result<GrantInfo, ControlError> {
+        self.recordable()?;
         let (who, rule, now) = (actor.clone(), self.rule.clone(), self.now());
         let grant = new_grant_id()?;
         let (request, made) = self
@@ -111,6 +112,7 @@ impl Service {
             return Err(ControlError::unavailable("the approval made no grant"));
         };
         self.record_grant("created", actor, &made);
+        self.flushed().await;
         Ok(self.grant_info(&made))
     }
 
@@ -131,6 +133,7 @@ impl Service {
             })
             .await?;
         self.record_request("denied", actor, &request);
+        self.flushed().await;
         Ok(self.request_info(&request))
     }
 
@@ -150,6 +153,7 @@ impl Service {
             .update(id, move |request| request.cancel(&who, now).map(|request| (request, None)))
             .await?;
         self.record_request("cancelled", actor, &request);
+        self.flushed().await;
         Ok(self.request_info(&request))
     }
 
@@ -168,7 +172,9 @@ impl Service {
     }
 
     fn record_request(&self, event: &'static str, actor: &Actor, request: &Request) {
-        self.record(Kind::Request, event, actor, |record| self.describe_request(record, request));
+        self.record(Kind::Request, event, Some(actor), |record| {
+            self.describe_request(record, request);
+        });
     }
 
     pub(super) fn describe_request(&self, record: &mut AuditRecord, request: &Request) {
@@ -209,7 +215,7 @@ impl Service {
                 RequestState::Expired => Shown::Expired,
             },
             privileges: self.texts(&request.privileges, &request.database),
-            duration: Words(request.duration).to_string(),
+            duration: duration::short(request.duration),
             reason: request.reason.to_string(),
             ticket: request.ticket.as_deref().map(str::to_owned),
             created: request.created,

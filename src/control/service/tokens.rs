@@ -4,7 +4,7 @@ use crate::audit::record::Kind;
 use crate::control::error::ControlError;
 use crate::control::model::{IssueToken, TokenInfo, TokenState};
 use crate::control::words::parse_duration;
-use crate::grant::Actor;
+use crate::grant::{Actor, duration};
 use crate::identity::TokenId;
 use crate::identity::token::{Token, TokenVerifier};
 use crate::store::ids;
@@ -23,14 +23,15 @@ impl Service {
         wish: IssueToken,
     ) -> Result<(Token, TokenInfo), ControlError> {
         operators_only(actor, "issue tokens")?;
+        self.recordable()?;
         let principal = principal_name(&wish.principal)?;
         let ttl = match &wish.ttl {
             Some(text) => parse_duration(text).map_err(ControlError::invalid)?,
             None => self.settings.ttl_default,
         };
         if ttl > self.settings.ttl_max {
-            let max = crate::control::words::Words(self.settings.ttl_max);
-            return Err(ControlError::invalid(format!("a token lives {max} at most")));
+            let max = duration::short(self.settings.ttl_max);
+            return Err(ControlError::invalid(format!("a token lives at most {max}")));
         }
         let unlucky = |_| ControlError::unavailable("the system gives no randomness");
         let random = ids::random::<{ Token::RANDOM_BYTES }>().map_err(unlucky)?;
@@ -48,6 +49,7 @@ impl Service {
             made.await.map_err(|_| ControlError::unavailable("the proxy is shutting down"))?;
         let verifier = self.store().add_token(verifier).await.map_err(from_store)?;
         self.record_token("issued", actor, &verifier);
+        self.flushed().await;
         Ok((token, self.token_info(&verifier)))
     }
 
@@ -81,11 +83,12 @@ impl Service {
         let verifier =
             self.store().revoke_token(&id, actor, self.now()).await.map_err(from_store)?;
         self.record_token("revoked", actor, &verifier);
+        self.flushed().await;
         Ok(self.token_info(&verifier))
     }
 
     fn record_token(&self, event: &'static str, actor: &Actor, verifier: &TokenVerifier) {
-        self.record(Kind::Token, event, actor, |record| {
+        self.record(Kind::Token, event, Some(actor), |record| {
             record.principal = Some(verifier.principal.as_str().into());
             record.token = Some((*verifier.id.0).into());
             record.expires = Some(verifier.expires);
