@@ -27,6 +27,7 @@ impl Conversation {
 
     /// A deadline has passed.
     pub fn on_timer(&mut self, now: Timestamp, out: &mut Output) {
+        self.looked = now;
         self.cancel_what_ended(now, out);
         if let Some((_, since)) = &self.doomed
             && *since + CANCEL_PATIENCE <= now
@@ -45,7 +46,8 @@ impl Conversation {
         if self.slots.is_empty() {
             return None;
         }
-        self.gate.next_expiry()
+        // One that a COMMIT outlives would else be due again and again.
+        self.gate.next_expiry().filter(|expiry| *expiry > self.looked)
     }
 
     fn cancel_what_ended(&mut self, now: Timestamp, out: &mut Output) {

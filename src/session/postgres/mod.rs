@@ -131,6 +131,8 @@ pub struct Conversation {
     /// Statements that were taken before there was a server, to be done there.
     replaying: VecDeque<Box<str>>,
     terminated: bool,
+    /// When the timer was last heard: what had expired by then has been dealt with.
+    looked: Timestamp,
     /// Bytes of a server's frame that still pass.
     server_rest: usize,
     client_rest: ClientRest,
@@ -221,6 +223,7 @@ impl Conversation {
             doomed: None,
             replaying: VecDeque::new(),
             terminated: false,
+            looked: Timestamp::from_micros(0),
             server_rest: 0,
             client_rest: ClientRest::None,
             poison: start.poison,

@@ -128,6 +128,21 @@ fn an_expiry_cancels_what_runs() {
 }
 
 #[test]
+fn a_commit_that_was_sent_is_left_alone_and_the_timer_rests() {
+    let mut house = House::new(&[grant("g_1", "SELECT, INSERT ON public.t0", 0, 110)]);
+    house.settle();
+    house.told();
+    query(&mut house, "BEGIN");
+    query(&mut house, "INSERT INTO t0 (a) VALUES (1)");
+    // The server has it, and its answer is on the way.
+    house.client_sends(&Sent::Query("COMMIT".into()).bytes());
+    house.pass_time(Duration::from_secs(20));
+    assert_eq!(house.machine.next_deadline(), None);
+    house.settle();
+    assert_eq!(house.told(), ["C", "ZI"]);
+}
+
+#[test]
 fn a_transaction_that_used_an_ended_grant_can_only_roll_back() {
     let mut house = with_grant("SELECT ON public.t0");
     house.add("g_2", "SELECT ON public.t1", 1_000);
