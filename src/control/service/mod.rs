@@ -214,3 +214,6 @@ fn from_store(error: StoreError) -> ControlError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
