@@ -92,7 +92,7 @@ impl Chain {
         let start = out.len();
         let sequence = self.sequence + 1;
         out.extend_from_slice(b"{\"version\":1,\"sequence\":");
-        push_decimal(out, sequence);
+        out.extend_from_slice(sequence.to_string().as_bytes());
         let body = out.len();
         if let Err(error) = serde_json::to_writer(&mut *out, record) {
             out.truncate(start);
@@ -111,11 +111,6 @@ impl Chain {
         out.push(b'\n');
         Ok(())
     }
-}
-
-fn push_decimal(out: &mut Vec<u8>, number: u64) {
-    // Only an allocation can fail here, and that does not return.
-    drop(std::io::Write::write_fmt(out, format_args!("{number}")));
 }
 
 /// What the chain needs of a line.

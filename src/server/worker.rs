@@ -5,7 +5,6 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -28,7 +27,6 @@ struct Arrival {
 struct Thread {
     arrivals: mpsc::UnboundedSender<Arrival>,
     sessions: Arc<AtomicUsize>,
-    handle: JoinHandle<()>,
 }
 
 /// The session threads.
@@ -54,16 +52,6 @@ impl Workers {
         // A thread that is gone was told to end: the connection ends with it.
         drop(thread.arrivals.send(Arrival { house, listener, stream }));
     }
-
-    /// Lets the threads end once their sessions have, and waits for that.
-    pub(super) fn join(self) {
-        for Thread { arrivals, handle, .. } in self.0 {
-            drop(arrivals);
-            if handle.join().is_err() {
-                tracing::error!("a session thread panicked");
-            }
-        }
-    }
 }
 
 impl Thread {
@@ -72,7 +60,7 @@ impl Thread {
         let sessions = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&sessions);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let handle = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name(format!("session-{number}"))
             .stack_size(STACK_BYTES)
             .spawn(move || {
@@ -80,7 +68,7 @@ impl Thread {
                 tasks.block_on(&runtime, serve_arrivals(receiver, counter));
                 runtime.block_on(tasks);
             })?;
-        Ok(Self { arrivals, sessions, handle })
+        Ok(Self { arrivals, sessions })
     }
 }
 

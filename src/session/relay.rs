@@ -188,6 +188,8 @@ fn now() -> Timestamp {
 impl Running {
     async fn run(&mut self) {
         self.with_machine(|machine, env, out| machine.start(env, out));
+        // Between the proof and now its token may have been revoked.
+        self.on_snapshot();
         while !self.is_over() {
             self.take_client_bytes();
             if let Err(gone) = self.apply().await {

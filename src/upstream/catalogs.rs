@@ -20,8 +20,10 @@ use crate::wire::postgres::reply;
 
 /// How often to look when nobody says otherwise.
 pub const INTERVAL: Duration = Duration::from_secs(5);
-/// One look, loading included.
-const LOOK_MAX: Duration = Duration::from_secs(60);
+/// Asking whether anything changed; a connection whose network has gone silent is given up after it.
+const CHECK_MAX: Duration = Duration::from_secs(15);
+/// Loading.
+const LOAD_MAX: Duration = Duration::from_secs(60);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// A look may take up to this share of the service connection's time; with very many tables the
@@ -171,20 +173,19 @@ impl Keeper {
     /// A connection that has died since the last look is no failure yet.
     async fn look_or_look_again(&mut self) -> Result<Arc<Catalog>, UpstreamError> {
         let had_connection = self.known.is_some();
-        match within(LOOK_MAX, "looking at the server's catalog", self.look()).await {
-            Err(_) if had_connection => {
-                within(LOOK_MAX, "looking at the server's catalog", self.look()).await
-            }
+        match self.look().await {
+            Err(_) if had_connection => self.look().await,
             result => result,
         }
     }
 
     async fn look(&mut self) -> Result<Arc<Catalog>, UpstreamError> {
-        // Taken out, so that what fails or is given up half-way is dropped.
+        // Taken out, so that a connection that failed or was given up half-way is dropped.
         let known = match self.known.take() {
             None => self.load(self.connect().await?).await?,
             Some(mut known) => {
-                if fingerprint::changed(&mut known.connection, &mut known.fingerprint).await? {
+                let check = fingerprint::changed(&mut known.connection, &mut known.fingerprint);
+                if within(CHECK_MAX, "asking for changes of the catalog", check).await? {
                     self.load(known.connection).await?
                 } else {
                     known
@@ -205,12 +206,14 @@ impl Keeper {
         let mut parameters = connection.parameters.clone();
         parameters.retain(|(name, _)| name != "application_name");
         self.shared.parameters.store(Arc::new(parameters));
-        client::query(&mut connection, SESSION).await?;
+        let settings = client::query(&mut connection, SESSION);
+        within(CHECK_MAX, "setting up the service connection", settings).await?;
         Ok(connection)
     }
 
     async fn load(&self, mut connection: Connection) -> Result<Known, UpstreamError> {
-        let (mut fresh, fingerprint) = catalog::load(&mut connection).await?;
+        let load = catalog::load(&mut connection);
+        let (mut fresh, fingerprint) = within(LOAD_MAX, "loading the catalog", load).await?;
         let before = self.publish.borrow().clone();
         let catalog = match before {
             Some(before) if before.same_content(&fresh) => before,

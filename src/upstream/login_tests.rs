@@ -96,7 +96,8 @@ impl Scram {
     fn first(sent: &[u8]) -> (String, String, String) {
         let mut body = Reader::new(b'p', &sent[HEADER_BYTES..]);
         let mechanism = body.c_str().unwrap().to_owned();
-        assert_eq!(body.i32().unwrap() as usize, body.clone().remainder().len());
+        let length = usize::try_from(body.i32().unwrap()).unwrap();
+        assert_eq!(length, body.clone().remainder().len());
         let text = std::str::from_utf8(body.remainder()).unwrap();
         let bare = text.find("n=,r=").unwrap();
         (mechanism, text[..bare].to_owned(), text[bare..].to_owned())

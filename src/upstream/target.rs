@@ -16,7 +16,7 @@ const PORT: u16 = 5432;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One server, and our account there.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target {
     /// Where.
     pub host: Host,
@@ -101,6 +101,20 @@ impl fmt::Display for Host {
             Self::Tcp { name, port } => write!(f, "{name}:{port}"),
             Self::Unix { directory, port } => Self::unix_path(directory, *port).display().fmt(f),
         }
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // All but the TLS configuration, which is pages long and says nothing more.
+        f.debug_struct("Target")
+            .field("host", &self.host)
+            .field("user", &self.user)
+            .field("database", &self.database)
+            .field("password", &self.password)
+            .field("tls", &self.tls)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
     }
 }
 

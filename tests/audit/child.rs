@@ -21,16 +21,16 @@ fn child(part: &str, path: &Path) -> Child {
 #[tokio::test]
 async fn plays_its_part() {
     let Ok(part) = std::env::var("DAYPASS_TEST_PART") else { return };
+    // Ends the line that the test runner has begun.
+    println!();
     if part == "stdout" {
         let recorder = Recorder::open(&Settings { stdout: true, ..Settings::default() }).unwrap();
-        println!();
         recorder.record(decision(1));
         close(recorder).await;
         return;
     }
     let path = std::env::var_os("DAYPASS_TEST_FILE").unwrap();
     let recorder = open(Path::new(&path));
-    println!();
     for n in 0.. {
         recorder.record(decision(n));
         recorder.durable().await.unwrap();

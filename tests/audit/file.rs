@@ -128,7 +128,11 @@ async fn a_full_disk_stops_statements_until_there_is_room() {
     symlink(&real, &path).unwrap();
     eventually("it recovers by itself", || recorder.accepts());
     close(recorder).await;
-    assert_eq!(words(&real), ["opened", "decision", "reopened", "decision", "closed"]);
+    // Whether the first decision was in the batch that failed is the writer's affair.
+    let words = words(&real);
+    let others: Vec<_> = words.iter().filter(|word| *word != "reopened").collect();
+    assert_eq!(others, ["opened", "decision", "decision", "closed"]);
+    assert_eq!(words.len(), 5);
     check(Some(Chain::START), &real).unwrap();
 }
 

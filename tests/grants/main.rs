@@ -1,11 +1,19 @@
 //! Tokens, grants and requests, from the command line through the API to the store and the audit
 //! stream: the real binary on both ends. No database server is needed for any of it.
+#![allow(
+    clippy::allow_attributes,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may stop"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod api;
 mod help;
+mod in_process;
 mod rules;
 mod verbs;
 

@@ -6,6 +6,7 @@ mod support;
 mod drivers;
 mod life;
 mod statements;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Options, Postgres, Psql, psql, versions_available};
+use support::{Options, Postgres, Psql, java, node, psql, python, versions_available};
 
 fn env(server: &Postgres, user: &str) -> [(&'static str, String); 4] {
     server.env(user, "postgres")
@@ -81,6 +81,25 @@ fn a_psql_session_stays_open_over_errors_and_says_what_it_is_busy_with() {
     assert_eq!(session.finish().stdout, "|woke");
     let ended = session.run("\\q");
     assert_eq!(ended.status, 0);
+}
+
+#[test]
+fn every_client_runs_a_statement() {
+    let server = Postgres::start(Options::default());
+    let env = env(&server, "postgres");
+    let psycopg =
+        "import psycopg\nprint(psycopg.connect('').execute('SELECT 6 * 7').fetchone()[0])";
+    assert_eq!(python(psycopg, &borrow(&env)).expect_success(), "42");
+    let asyncpg = "import asyncio, asyncpg\nasync def main():\n  c = await asyncpg.connect()\n  \
+                   print(await c.fetchval('SELECT 6 * $1::int', 7))\nasyncio.run(main())";
+    assert_eq!(python(asyncpg, &borrow(&env)).expect_success(), "42");
+    let pg = "const c = new (require('pg').Client)(); c.connect().then(() => c.query('SELECT 6 * $1::int AS n', \
+              [7])).then(r => { console.log(r.rows[0].n); return c.end(); });";
+    assert_eq!(node(pg, &borrow(&env)).expect_success(), "42");
+    let url = format!("jdbc:postgresql://127.0.0.1:{}/postgres", server.port());
+    let said = java("Select.java", &[&url, "postgres", "", "SELECT 6 * 7", "SELECT 1/0"]);
+    assert_eq!(said.clone().expect_success().lines().next(), Some("42"), "{said:?}");
+    assert!(said.stdout.contains("22012"), "{said:?}");
 }
 
 #[test]

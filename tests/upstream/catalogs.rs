@@ -137,6 +137,7 @@ async fn every_change_of_a_name_is_noticed_and_nothing_else() {
         "CREATE SEQUENCE q",
         "ALTER SEQUENCE q SET SCHEMA s",
         "ALTER SEQUENCE s.q OWNED BY s.u.a",
+        "ALTER SEQUENCE s.q OWNED BY s.u.c",
         "ALTER SEQUENCE s.q OWNED BY NONE",
         "ALTER TABLE s.u ENABLE ROW LEVEL SECURITY",
         "ALTER TABLE s.u DISABLE ROW LEVEL SECURITY",
@@ -240,13 +241,11 @@ async fn what_many_tables_cost() {
     let mut connection = server().database("many").await;
     run(
         &mut connection,
-        &format!(
-            "SET client_min_messages = error;
+        "SET client_min_messages = error;
              CREATE PROCEDURE make(n int) LANGUAGE plpgsql AS $$ BEGIN FOR i IN 1..n LOOP
              EXECUTE format('CREATE TABLE t%s (id bigserial PRIMARY KEY, a text, b int, c date,
                 d numeric, e text, f text, g bool, h int, i jsonb, j date, k int)', i);
-             IF i % 1000 = 0 THEN COMMIT; END IF; END LOOP; END $$"
-        ),
+             IF i % 1000 = 0 THEN COMMIT; END IF; END LOOP; END $$",
     )
     .await;
     run(&mut connection, &format!("CALL make({tables})")).await;

@@ -270,6 +270,27 @@ async fn impostors_get_nowhere() {
 }
 
 #[tokio::test]
+async fn a_cancel_has_ended_only_when_the_server_hangs_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let target = Target::parse(&format!("postgres://u@127.0.0.1:{port}/d"), "/".as_ref()).unwrap();
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut packet = [0; 20];
+        stream.read_exact(&mut packet).await.unwrap();
+        assert_eq!(packet, *b"\0\0\0\x14\x04\xd2\x16\x2e\0\0\0\x07longer k");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let start = Instant::now();
+    let cancelling = async {
+        cancel(&target, 7, b"longer k").await.unwrap();
+        start.elapsed()
+    };
+    let (elapsed, ()) = tokio::join!(cancelling, server);
+    assert!(elapsed >= Duration::from_millis(200));
+}
+
+#[tokio::test]
 async fn nobody_there_is_said_with_the_address() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -58,7 +58,7 @@ impl Server {
         }
         let data = directory.join("data");
         let made = unprivileged(bin().join("initdb"))
-            .args(["-U", "postgres", "-A", "trust", "-N", "--no-instructions", "-D"])
+            .args(["-U", "postgres", "-A", "trust", "-N", "-D"])
             .arg(&data)
             .current_dir("/")
             .output()

@@ -34,7 +34,8 @@ pub enum Mode {
 /// Where the stream goes and how much of it may wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// A file, appended to.
+    /// A file, appended to. Without this and `stdout`, records go nowhere, as some tests want it;
+    /// the configuration always has one of them.
     pub file: Option<PathBuf>,
     /// Standard output.
     pub stdout: bool,
@@ -191,8 +192,9 @@ impl Recorder {
         Ok(Self { handle: Arc::new(Handle(shared)) })
     }
 
-    /// Hands a record over. Never waits for a sink.
-    pub fn record(&self, record: AuditRecord) {
+    /// Hands a record over. Never waits for a sink. False when it did not fit: it is counted for a
+    /// `gap`, and a statement whose decision it is must not run.
+    pub fn record(&self, record: AuditRecord) -> bool {
         let shared = &self.handle.0;
         let weight = record.weight();
         let mut queue = shared.lock();
@@ -206,7 +208,7 @@ impl Recorder {
             }
             queue.lost += 1;
             shared.accepts.store(false, Ordering::Release);
-            return;
+            return false;
         }
         statistics.recorded += 1;
         statistics.waiting += 1;
@@ -226,6 +228,7 @@ impl Recorder {
         } else if crowded && !queue.hurry {
             shared.wake(queue);
         }
+        true
     }
 
     /// Whether new statements can be recorded: false while a sink fails or the queue is nearly

@@ -171,11 +171,11 @@ async fn a_full_queue_is_refused_in_time_and_what_is_lost_is_told() {
     let closed = gate.lock().unwrap();
     for n in 0..70 {
         assert!(recorder.accepts(), "{n}");
-        recorder.record(record(n));
+        assert!(recorder.record(record(n)));
     }
     assert!(!recorder.accepts(), "the rest is for results");
     for n in 70..100 {
-        recorder.record(record(n));
+        assert_eq!(recorder.record(record(n)), n < 80);
     }
     assert_eq!(recorder.statistics().lost, 20);
     drop(closed);

@@ -130,6 +130,8 @@ impl Service {
         record.event = Some(event);
         record.actor = actor.map(|actor| actor.to_string().into());
         more(&mut record);
+        // Told only where it is somebody else.
+        record.actor.take_if(|actor| record.principal.as_deref() == Some(&**actor));
         self.settings.recorder.record(record);
     }
 

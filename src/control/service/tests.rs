@@ -33,7 +33,7 @@ impl House {
         Self { folder, service }
     }
 
-    /// The audit records of a kind: event, actor, reason.
+    /// The audit records of a kind: event, actor where that is not the principal, reason.
     async fn trail(&self, kind: &str) -> Vec<(String, String, String)> {
         self.service.flushed().await;
         let text = std::fs::read_to_string(self.folder.path().join("audit.jsonl")).unwrap();
@@ -134,7 +134,7 @@ async fn only_operators_issue_and_a_holder_may_take_back() {
     assert_eq!(revoked.state, TokenState::Revoked);
     assert_eq!(blame(house.service.revoke_token(&root(), &info.id).await), Blame::Conflict);
     let events: Vec<_> = house.trail("token").await.into_iter().map(|(e, a, _)| (e, a)).collect();
-    assert_eq!(events, [("issued".into(), "local:root".into()), ("revoked".into(), "bob".into())]);
+    assert_eq!(events, [("issued".into(), "local:root".into()), ("revoked".into(), String::new())]);
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn a_grant_is_for_its_holder_and_operators_to_see_and_revoke() {
         house.trail("grant").await,
         [
             ("created".into(), "local:root".into(), "INC-42".into()),
-            ("revoked".into(), "bob".into(), "done".into())
+            ("revoked".into(), String::new(), "done".into())
         ]
     );
 }
@@ -216,7 +216,7 @@ async fn a_request_becomes_a_grant_by_somebody_elses_word() {
     let shown = service.request(&principal("alice"), &request.id).await.unwrap();
     assert_eq!((shown.state, shown.grant), (RequestState::Approved, Some(grant.id)));
     let events: Vec<_> = house.trail("request").await.into_iter().map(|(e, a, _)| (e, a)).collect();
-    assert_eq!(events, [("created".into(), "alice".into()), ("approved".into(), "carol".into())]);
+    assert_eq!(events, [("created".into(), String::new()), ("approved".into(), "carol".into())]);
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ impl Service {
         if let Actor::Principal(name) = actor {
             let tokens = self.store().tokens().await.map_err(from_store)?;
             if !tokens.iter().any(|token| token.id == id && token.principal == *name) {
-                return Err(ControlError::not_found(format!("you have no token {id}")));
+                return Err(ControlError::not_found(format!("there is no token {id}")));
             }
         }
         let verifier =

@@ -16,6 +16,7 @@
 
 mod apart;
 mod call;
+mod ending;
 mod extended;
 mod names;
 mod path;
@@ -33,7 +34,6 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
-use crate::audit::record::Outcome;
 use crate::grant::snapshot::HeldGrants;
 use crate::session::call::CallError;
 use crate::session::gate::Gate;
@@ -180,9 +180,6 @@ enum Taken {
     Yes,
     Held,
 }
-
-/// How long a backend has to answer a cancel before it is terminated.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A catalog that was read less than this ago is not read again for a name that it lacks.
 const REFRESH_PAUSE: Duration = Duration::from_secs(1);
@@ -563,135 +560,6 @@ impl Conversation {
             self.meaning = None;
         }
         self.catalog = Some(catalog);
-    }
-
-    /// The principal's grants have changed: what runs without one any more is cancelled.
-    pub fn on_grants(&mut self, held: HeldGrants, now: Timestamp, out: &mut Output) {
-        self.gate.replace(held);
-        self.cancel_what_ended(now, out);
-    }
-
-    /// A deadline has passed.
-    pub fn on_timer(&mut self, now: Timestamp, out: &mut Output) {
-        self.cancel_what_ended(now, out);
-        if let Some((_, since)) = &self.doomed
-            && *since + CANCEL_PATIENCE <= now
-            && !self.terminated
-        {
-            self.terminated = true;
-            out.command(Command::TerminateUpstream);
-        }
-    }
-
-    /// When [`Self::on_timer`] is due next.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        if let Some((_, since)) = &self.doomed {
-            return (!self.terminated).then(|| *since + CANCEL_PATIENCE);
-        }
-        if self.slots.is_empty() {
-            return None;
-        }
-        self.gate.next_expiry()
-    }
-
-    fn cancel_what_ended(&mut self, now: Timestamp, out: &mut Output) {
-        if self.doomed.is_some() {
-            return;
-        }
-        let Some(ended) = self.ended_under_way(now) else { return };
-        self.doomed = Some((ended, now));
-        if self.copy_in {
-            self.copy_in = false;
-            out.control(|server| reply::copy_fail(server, "the grant has ended"));
-        } else {
-            self.cancel(out);
-        }
-    }
-
-    /// How a grant has ended that something under way still runs under.
-    fn ended_under_way(&self, now: Timestamp) -> Option<Ended> {
-        // A COMMIT that was sent is left alone: nobody could tell whether it counted.
-        let commits = |run: &&Running| {
-            run.statement().is_some_and(|statement| statement.effect == Effect::Commit)
-        };
-        let mut grants = self
-            .slots
-            .iter()
-            .flat_map(Slot::runs)
-            .filter(|run| !commits(run))
-            .flat_map(|run| &run.grants);
-        grants.find_map(|grant| self.gate.ended(grant, now))
-    }
-
-    /// The client asked for a cancel, by the session's own key.
-    pub fn on_cancel(&mut self, out: &mut Output) {
-        if self.slots.iter().any(|slot| slot.runs().next().is_some()) {
-            self.cancel(out);
-        }
-    }
-
-    fn cancel(&mut self, out: &mut Output) {
-        if !self.canceling && matches!(self.link, Link::Open) {
-            self.canceling = true;
-            out.command(Command::CancelUpstream);
-        }
-    }
-
-    /// The cancel connection has ended: what comes next cannot be hit by it.
-    pub fn on_cancel_done(&mut self) {
-        self.canceling = false;
-    }
-
-    /// The server is going down: idle clients are told at once, others after their transaction.
-    pub fn on_drain(&mut self, out: &mut Output) {
-        self.draining = true;
-        self.close_if_drained(out);
-    }
-
-    fn close_if_drained(&mut self, out: &mut Output) {
-        if self.draining && self.transaction == TransactionStatus::Idle && self.at_rest() {
-            let report = Report::fatal("57P01", "the proxy is shutting down");
-            self.close(Some(report), out);
-        }
-    }
-
-    /// Ends the session, with a last word to the client.
-    pub fn close(&mut self, report: Option<Report>, out: &mut Output) {
-        if self.closing {
-            return;
-        }
-        self.closing = true;
-        if let Some(report) = report {
-            out.say(|own| report.write(own));
-        }
-        out.command(Command::Close);
-    }
-
-    /// Whether something of the client's is still at the server.
-    pub fn is_busy(&self) -> bool {
-        !self.slots.is_empty()
-    }
-
-    /// The connection to the server is gone. `told`: the server said why before.
-    pub fn on_server_gone(&mut self, now: Timestamp, out: &mut Output) {
-        self.settle(now, Outcome::Unknown, out);
-        let report = Report::fatal("08006", "the connection to the database server is lost")
-            .hint("Connect again. A statement that was under way may or may not have run.");
-        self.close(Some(report), out);
-    }
-
-    /// The session is over: every statement that was under way gets its result record.
-    pub fn end(&mut self, now: Timestamp, reason: &str, out: &mut Output) {
-        self.settle(now, Outcome::Unknown, out);
-        out.audit.push(self.trail.end(now, reason));
-    }
-
-    fn settle(&mut self, now: Timestamp, outcome: Outcome, out: &mut Output) {
-        for slot in std::mem::take(&mut self.slots) {
-            for run in slot.runs() {
-                out.audit.push(self.trail.result(now, run, outcome, None));
-            }
-        }
     }
 
     fn note_parameter(&mut self, name: &str, value: &str) {
