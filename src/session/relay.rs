@@ -240,22 +240,10 @@ impl Running {
 
     /// Does what the machine asked for: records first, then bytes, then the rest.
     async fn apply(&mut self) -> Result<(), Happened> {
-        if !self.out.audit.is_empty() {
-            for record in self.out.audit.drain(..) {
-                match record.decision {
-                    Some(Verdict::Allow) => {
-                        self.relay.shared.decisions.allowed.inc();
-                    }
-                    Some(Verdict::Deny) => {
-                        self.relay.shared.decisions.denied.inc();
-                    }
-                    None => (),
-                }
-                self.relay.shared.recorder.record(record);
-            }
-            if self.relay.shared.strict && !self.out.to_server().is_empty() {
-                self.wait_until_durable().await;
-            }
+        if !self.record() {
+            self.refuse_unrecorded("the audit stream is full, so the statement did not run");
+        } else if self.relay.shared.strict && !self.out.to_server().is_empty() {
+            self.wait_until_durable().await;
         }
         let sent = self.io.send(&self.out).await;
         self.io.server_in.advance(std::mem::take(&mut self.server_taken));
@@ -267,16 +255,34 @@ impl Running {
         sent
     }
 
-    /// A decision that cannot be put on disk must not be followed by its statement: the session ends
-    /// before anything is sent.
+    /// Hands over what is to be recorded. False when the record of a statement that may run was not taken.
+    fn record(&mut self) -> bool {
+        let shared = &self.relay.shared;
+        let mut recorded = true;
+        for record in self.out.audit.drain(..) {
+            let allowed = record.decision == Some(Verdict::Allow);
+            match record.decision {
+                Some(Verdict::Allow) => shared.decisions.allowed.inc(),
+                Some(Verdict::Deny) => shared.decisions.denied.inc(),
+                None => 0,
+            };
+            recorded &= shared.recorder.record(record) || !allowed;
+        }
+        recorded
+    }
+
     async fn wait_until_durable(&mut self) {
         if self.relay.shared.recorder.durable().await.is_err() {
-            self.out.clear();
-            self.reason = "the audit stream failed";
-            let report =
-                Report::fatal("58030", "the audit stream failed, so the statement did not run");
-            self.relay.conversation.close(Some(report), &mut self.out);
+            self.refuse_unrecorded("the audit stream failed, so the statement did not run");
         }
+    }
+
+    /// A decision that is not recorded must not be followed by its statement: the session ends before
+    /// anything is sent.
+    fn refuse_unrecorded(&mut self, sentence: &'static str) {
+        self.out.clear();
+        self.reason = "the audit stream failed";
+        self.relay.conversation.close(Some(Report::fatal("58030", sentence)), &mut self.out);
     }
 
     fn grant_wish(&mut self, wish: Wish) {

@@ -100,9 +100,12 @@ impl Trail {
         self.backend = address;
     }
 
-    /// A bound value, as the settings have it recorded.
-    pub fn parameter(&self, value: Option<&[u8]>, binary: bool) -> Parameter {
-        redact::parameter(value, binary, &self.parameters)
+    /// Bound values, as the settings have them recorded: value, and whether in binary form.
+    pub fn parameters<'a>(
+        &self,
+        values: impl Iterator<Item = (Option<&'a [u8]>, bool)>,
+    ) -> Vec<Parameter> {
+        redact::parameters(values, &self.parameters, self.text.bytes_max)
     }
 
     fn record(&self, kind: Kind, now: Timestamp) -> AuditRecord {

@@ -15,12 +15,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::binding::tls_server_end_point;
 use super::error::UpstreamError;
 use super::login::{Account, Channel, LoggedIn, Login, Progress, Startup};
 use super::target::{Host, Target, TlsMode};
 use super::tls;
 use crate::net::{Keepalive, Stream};
+use crate::tls::end_point::tls_server_end_point;
 
 /// A logged-in connection to a server, idle.
 pub struct Connection {

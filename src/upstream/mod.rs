@@ -8,7 +8,6 @@
 //!   tells cheaply whether they changed
 //! - [`path`]: asking a session's own connection for its search path
 
-pub mod binding;
 pub mod cancel;
 pub mod catalog;
 pub mod catalogs;

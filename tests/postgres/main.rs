@@ -54,15 +54,17 @@ impl House {
 }
 
 /// One house for all tests that run at the moment and do not stop it; it ends with the last of them.
-pub(crate) fn with_house<T>(test: impl FnOnce(&House) -> T) -> T {
+pub(crate) fn house() -> Arc<House> {
     static HOUSE: Mutex<Weak<House>> = Mutex::new(Weak::new());
-    let house = {
-        let mut shared = HOUSE.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let house = Arc::new(House::new(Config::new()));
-            *shared = Arc::downgrade(&house);
-            house
-        })
-    };
-    test(&house)
+    let mut shared = HOUSE.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let house = Arc::new(House::new(Config::new()));
+        *shared = Arc::downgrade(&house);
+        house
+    })
+}
+
+/// Runs a test in the shared house.
+pub(crate) fn with_house<T>(test: impl FnOnce(&House) -> T) -> T {
+    test(&house())
 }

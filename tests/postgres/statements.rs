@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::Output;
-use crate::with_house;
+use crate::{house, with_house};
 
 /// What psql says when it is given these lines, statement by statement.
 fn ask(user: &str, privileges: &[&str], text: &str) -> Output {
@@ -16,6 +16,7 @@ fn ask(user: &str, privileges: &[&str], text: &str) -> Output {
 
 #[test]
 fn what_is_granted_runs_and_what_is_not_says_what_to_ask_for() {
+    let _kept = house();
     let output = ask(
         "ann",
         &["SELECT ON public.orders"],
@@ -35,6 +36,7 @@ fn what_is_granted_runs_and_what_is_not_says_what_to_ask_for() {
 
 #[test]
 fn columns_are_granted_one_by_one() {
+    let _kept = house();
     let privileges = ["SELECT (id, name) ON public.customers"];
     assert_eq!(ask("bea", &privileges, "SELECT name FROM customers WHERE id = 1").stdout, "name 1");
     ask("bea", &[], "SELECT * FROM customers").expect_sqlstate("42501");
@@ -44,6 +46,7 @@ fn columns_are_granted_one_by_one() {
 
 #[test]
 fn a_view_of_everything_that_reads() {
+    let _kept = house();
     for (text, expected) in [
         ("SELECT 1", "1"),
         ("TABLE orders LIMIT 1", "1|2|new|10"),
@@ -66,6 +69,7 @@ fn a_view_of_everything_that_reads() {
 
 #[test]
 fn what_writes_needs_the_privilege_to_write() {
+    let _kept = house();
     for text in [
         "INSERT INTO orders VALUES (1000, 1, 'x', 1)",
         "UPDATE orders SET status = 'x'",
@@ -95,6 +99,7 @@ fn what_writes_needs_the_privilege_to_write() {
 
 #[test]
 fn write_covers_rows_and_the_sequences_of_their_columns() {
+    let _kept = house();
     let privileges = ["WRITE ON public.notes"];
     let text = "INSERT INTO notes (text) VALUES ('a') RETURNING text; \
                 UPDATE notes SET text = 'b' WHERE text = 'a'; SELECT text FROM notes; DELETE FROM notes";
@@ -104,6 +109,7 @@ fn write_covers_rows_and_the_sequences_of_their_columns() {
 
 #[test]
 fn what_is_not_understood_never_reaches_the_server() {
+    let _kept = house();
     for (text, sqlstate) in [
         ("SELEC 1", "42601"),
         ("SELECT * FROM missing", "42P01"),
@@ -127,6 +133,7 @@ fn what_is_not_understood_never_reaches_the_server() {
 
 #[test]
 fn psql_describes_what_there_is() {
+    let _kept = house();
     for command in
         ["\\d", "\\d orders", "\\dt+", "\\dn", "\\df", "\\l", "\\du", "\\conninfo", "\\dp"]
     {
@@ -138,6 +145,7 @@ fn psql_describes_what_there_is() {
 
 #[test]
 fn a_denial_leaves_the_transaction_as_the_server_would() {
+    let _kept = house();
     let output = ask(
         "hal",
         &["READ ON TABLE public.orders"],
@@ -149,6 +157,7 @@ fn a_denial_leaves_the_transaction_as_the_server_would() {
 
 #[test]
 fn data_is_copied_in_and_out() {
+    let _kept = house();
     with_house(|house| {
         let token = house.principal("ida", &["WRITE ON public.notes"]);
         let mut psql = house.daypass.open_psql("ida", &token, "shop");
@@ -166,6 +175,7 @@ fn data_is_copied_in_and_out() {
 
 #[test]
 fn every_statement_leaves_its_records() {
+    let _kept = house();
     with_house(|house| {
         let token = house.principal("jon", &["READ ON TABLE public.orders"]);
         let mut psql = house.daypass.open_psql("jon", &token, "shop");

@@ -1,6 +1,6 @@
 //! Loading a server's names, and keeping them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use daypass::sql::catalog::{Catalog, RelationKind, TypeKind};
 use daypass::upstream::{Catalogs, Connection, Target, query};
@@ -231,38 +231,4 @@ async fn a_server_that_is_away_is_reported_and_waited_for() {
     let mut watch = catalogs.watch();
     timeout(Duration::from_secs(20), watch.changed()).await.unwrap().unwrap();
     assert_eq!(catalogs.status().error, None);
-}
-
-/// Not an assertion: prints what a load and a look cost. `TABLES=10000 cargo test -- --ignored`.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn what_many_tables_cost() {
-    let tables = std::env::var("TABLES").unwrap_or_else(|_| "1000".into());
-    let mut connection = server().database("many").await;
-    run(
-        &mut connection,
-        "SET client_min_messages = error;
-             CREATE PROCEDURE make(n int) LANGUAGE plpgsql AS $$ BEGIN FOR i IN 1..n LOOP
-             EXECUTE format('CREATE TABLE t%s (id bigserial PRIMARY KEY, a text, b int, c date,
-                d numeric, e text, f text, g bool, h int, i jsonb, j date, k int)', i);
-             IF i % 1000 = 0 THEN COMMIT; END IF; END LOOP; END $$",
-    )
-    .await;
-    run(&mut connection, &format!("CALL make({tables})")).await;
-    run(&mut connection, "VACUUM ANALYZE").await;
-    let catalogs = Catalogs::spawn(server().socket("postgres", "many"), NEVER);
-    let start = Instant::now();
-    catalogs.refresh().await.unwrap();
-    println!("first load: {:?}", start.elapsed());
-    for (what, sql) in [
-        ("idle", "SELECT 1"),
-        ("looked, unchanged", "CREATE TABLE x (a int); DROP TABLE x"),
-        ("loaded", "CREATE TABLE y (a int)"),
-        ("loaded", "CREATE TABLE z (a int)"),
-    ] {
-        run(&mut connection, sql).await;
-        let start = Instant::now();
-        catalogs.refresh().await.unwrap();
-        println!("{what}: {:?}", start.elapsed());
-    }
 }

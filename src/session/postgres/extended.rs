@@ -205,14 +205,12 @@ impl Conversation {
                 return self.refuse_in_segment(prepared.text.as_bytes(), &refusal, env, out);
             }
         };
-        let parameters: Rc<[_]> = bind
-            .values()
-            .map(|value| match value {
-                Value::Null => self.trail.parameter(None, false),
-                Value::Text(bytes) => self.trail.parameter(Some(bytes), false),
-                Value::Binary(bytes) => self.trail.parameter(Some(bytes), true),
-            })
-            .collect();
+        let values = bind.values().map(|value| match value {
+            Value::Null => (None, false),
+            Value::Text(bytes) => (Some(bytes), false),
+            Value::Binary(bytes) => (Some(bytes), true),
+        });
+        let parameters: Rc<[_]> = self.trail.parameters(values).into();
         let more = match self.check_bind(bind.portal, &prepared, &analysis, &meaning, doubtful, env)
         {
             Ok(more) => more,

@@ -19,7 +19,6 @@ mod call;
 mod ending;
 mod extended;
 mod names;
-mod path;
 mod replies;
 mod report;
 mod simple;

@@ -5,6 +5,7 @@ use crate::session::output::{Command, Output};
 use crate::session::refusal::Refusal;
 use crate::session::trail::Running;
 use crate::sql::statement::{Analysis, Effect, Statement};
+use crate::upstream::{EFFECTIVE_PATH_QUERY, read_path};
 use crate::wire::postgres::frame::{self, HEADER_BYTES, Violation};
 use crate::wire::postgres::message::{self, TransactionStatus};
 use crate::wire::postgres::reply::{self, Report};
@@ -415,7 +416,7 @@ impl Conversation {
                 self.replay_next(out);
             }
             Internal::Path { rows } => {
-                let path = super::path::read(&rows);
+                let path = read_path(&rows);
                 let (Some(catalog), false) = (&self.catalog, path.is_empty()) else {
                     let report =
                         Report::error("57014", "the session's search_path could not be read");
@@ -423,7 +424,7 @@ impl Conversation {
                     return;
                 };
                 let database = &self.trail.facts().database;
-                let meaning = env.meanings.get(database, catalog, path);
+                let meaning = env.meanings.get(database, catalog, path.into());
                 self.last_meaning = Some(Rc::clone(&meaning));
                 self.meaning = Some(meaning);
             }
@@ -432,7 +433,7 @@ impl Conversation {
 
     /// Asks the server which schemas it searches now.
     pub(super) fn ask_for_path(&mut self, out: &mut Output) {
-        out.control(|server| reply::query(server, super::path::QUERY));
+        out.control(|server| reply::query(server, EFFECTIVE_PATH_QUERY));
         self.slots.push_back(Slot::Internal(Internal::Path { rows: Vec::new() }));
     }
 
