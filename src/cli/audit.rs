@@ -32,9 +32,9 @@ enum Verb {
         #[command(flatten)]
         wanted: Wanted,
     },
-    /// Print every record of a session, grant, request, token or statement
+    /// Print one record, or every one of a session, grant, request or token
     Show {
-        /// What it is about
+        /// The record's number, or the ID of what it is about
         id: String,
     },
 }

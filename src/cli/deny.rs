@@ -14,7 +14,7 @@ pub struct Arguments {
     #[arg(value_parser = arguments::id)]
     id: String,
     /// Why: the requester reads it
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "REASON")]
     reason: String,
 }
 

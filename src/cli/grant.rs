@@ -40,7 +40,7 @@ enum Verb {
         #[arg(value_parser = arguments::id)]
         id: String,
         /// Why
-        #[arg(long, value_name = "R")]
+        #[arg(long, value_name = "REASON")]
         reason: Option<String>,
     },
 }
@@ -48,22 +48,22 @@ enum Verb {
 #[derive(clap::Args)]
 struct Create {
     /// Who is to hold it
-    #[arg(long, value_name = "U")]
+    #[arg(long, value_name = "USER")]
     user: String,
     /// On which database of the configuration
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "DATABASE")]
     database: String,
     /// What it allows, 'SELECT (id), UPDATE (status) ON public.orders'; repeat for more
-    #[arg(long, required = true, value_name = "P")]
+    #[arg(long, required = true, value_name = "PRIVILEGE")]
     privilege: Vec<String>,
     /// For how long, from now: 30m, 1h
     #[arg(long = "for", value_parser = arguments::grant_duration, value_name = "DURATION")]
     duration: String,
     /// Why
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "REASON")]
     reason: String,
     /// The ticket's number
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "TICKET")]
     ticket: Option<String>,
 }
 

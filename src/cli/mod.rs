@@ -173,8 +173,9 @@ async fn as_client(verb: Verb) -> Result<Exit, Failure> {
 /// `--output`, of every verb that has data to show.
 #[derive(clap::Args)]
 struct OutputOption {
-    /// How data is written
+    /// How data is written: table or json
     #[arg(long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    #[arg(hide_possible_values = true)]
     output: Format,
 }
 

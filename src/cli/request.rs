@@ -52,22 +52,22 @@ enum Verb {
 #[derive(clap::Args)]
 struct Create {
     /// Who is to hold the grant (operators have to say; a principal asks for itself)
-    #[arg(long, value_name = "U")]
+    #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// On which database of the configuration
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "DATABASE")]
     database: String,
     /// What is needed, 'SELECT (id), UPDATE (status) ON public.orders'; repeat for more
-    #[arg(long, required = true, value_name = "P")]
+    #[arg(long, required = true, value_name = "PRIVILEGE")]
     privilege: Vec<String>,
     /// For how long, from the approval: 30m, 1h
     #[arg(long = "for", value_parser = arguments::grant_duration, value_name = "DURATION")]
     duration: String,
     /// Why
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "REASON")]
     reason: String,
     /// The ticket's number
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "TICKET")]
     ticket: Option<String>,
     /// Wait for the decision: exit 0 approved, 2 denied, 3 still pending when interrupted
     #[arg(long)]

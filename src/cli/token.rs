@@ -22,7 +22,7 @@ enum Verb {
     /// Issue a token and print it, alone, on standard output
     Issue {
         /// Whose token: the name to log in with
-        #[arg(long, value_name = "U")]
+        #[arg(long, value_name = "USER")]
         user: String,
         /// For how long, from now: 15m, 1h [default: as configured]
         #[arg(long, value_parser = arguments::duration, value_name = "DURATION")]

@@ -1,308 +1,73 @@
-//! The command line against the API, from a token's issue to a grant's end, and what is recorded of it.
+//! Tokens, grants and requests, from the command line through the API to the store and the audit
+//! stream: the real binary on both ends. No database server is needed for any of it.
 #![allow(
     clippy::allow_attributes,
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test may stop"
 )]
 
-use std::path::{Path, PathBuf};
+#[path = "../support/mod.rs"]
+mod support;
+
+mod api;
+mod help;
+mod in_process;
+mod rules;
+mod verbs;
+
 use std::process::Command;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use daypass::audit::recorder::{self, Recorder};
-use daypass::control::api::{self, ApiExtra};
-use daypass::control::service::{Service, Settings};
-use daypass::identity::{PrincipalName, TokenId};
-use daypass::session::call::{BoundCall, Calls, InBandCaller};
-use daypass::session::registry::Registry;
-use daypass::sql::Engine;
-use daypass::store::Store;
 use serde_json::Value;
+use support::{Config, Daypass, Output};
 
-const HOUR: Duration = Duration::from_secs(3600);
-const SELECT: &str = "SELECT ON TABLE public.orders";
-
-/// The API in this process, and the folder with its socket, store and audit file.
-struct Proxy {
-    folder: tempfile::TempDir,
-    service: Arc<Service>,
-    recorder: Recorder,
+/// A proxy whose server cannot be reached, with `carol` for an approver.
+fn proxy() -> Daypass {
+    proxy_with("")
 }
 
-/// What a run of the command line left behind.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Proxy {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = Some(folder.path().join("audit.jsonl"));
-        let settings = recorder::Settings { file: file.clone(), ..recorder::Settings::default() };
-        let recorder = Recorder::open(&settings).unwrap();
-        let service = Service::new(Settings {
-            store: Store::open(&folder.path().join("store.db")).unwrap(),
-            recorder: recorder.clone(),
-            registry: Arc::new(Registry::default()),
-            databases: vec![("shop".into(), Engine::Postgres)],
-            ttl_default: HOUR / 4,
-            ttl_max: HOUR * 12,
-            duration_max: HOUR * 8,
-            waiting_max: HOUR * 24,
-            approvers: ["bob", "carol"].map(|name| PrincipalName::new(name).unwrap()).into(),
-            clock: || SystemTime::now().into(),
-        });
-        let proxy = Self { folder, service, recorder };
-        let listener = api::ApiSocket::bind(&proxy.socket()).unwrap();
-        let extra = ApiExtra { audit_file: file, ready: Arc::new(|| Ok(())) };
-        let service = Arc::clone(&proxy.service);
-        tokio::spawn(api::serve(listener, service, extra, std::future::pending()));
-        tokio::spawn(Arc::clone(&proxy.service).watch_expiry());
-        proxy
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("run/daypass.sock")
-    }
-
-    fn run(&self, token: &str, arguments: &[&str]) -> Ran {
-        let done = Command::new(Path::new(env!("CARGO_BIN_EXE_daypass")))
-            .args(arguments)
-            .env("DAYPASS_URL", format!("unix:{}", self.socket().display()))
-            .env("DAYPASS_TOKEN", token)
-            .output()
-            .unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran { code: done.status.code().unwrap(), out: text(done.stdout), err: text(done.stderr) }
-    }
-
-    /// Runs what must end with that code, and returns its standard output.
-    fn expect(&self, code: i32, token: &str, arguments: &[&str]) -> String {
-        let ran = self.run(token, arguments);
-        assert_eq!(ran.code, code, "{arguments:?}\n{}\n{}", ran.out, ran.err);
-        ran.out.trim_end().to_owned()
-    }
-
-    /// Runs what must end with that code and say that on standard error, and nothing else.
-    fn refuses(&self, code: i32, token: &str, arguments: &[&str], says: &str) {
-        let ran = self.run(token, arguments);
-        assert_eq!(ran.code, code, "{arguments:?}\n{}\n{}", ran.out, ran.err);
-        assert!(ran.err.contains(says), "{arguments:?} says\n{}", ran.err);
-        assert_eq!(ran.out, "");
-    }
-
-    fn issue(&self, user: &str) -> String {
-        self.expect(0, "", &["token", "issue", "--user", user])
-    }
-
-    fn ask(&self, code: i32, token: &str, more: &[&str]) -> String {
-        let mut arguments = vec!["request", "create", "--database", "shop", "--privilege", SELECT];
-        arguments.extend(["--for", "30m", "--reason", "INC-1"]);
-        arguments.extend(more);
-        self.expect(code, token, &arguments)
-    }
-
-    /// The life-cycle records so far: kind, event, principal, actor.
-    async fn recorded(&self) -> (Vec<String>, Vec<Value>) {
-        self.recorder.durable().await.unwrap();
-        let text = std::fs::read_to_string(self.folder.path().join("audit.jsonl")).unwrap();
-        assert!(!text.contains("daypass_"), "a token is in the audit stream");
-        let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
-        let records: Vec<Value> =
-            records.filter(|record: &Value| record["kind"] != "recorder").collect();
-        let word = |record: &Value, key: &str| record[key].as_str().unwrap_or("-").to_owned();
-        let short = |record: &Value| {
-            ["kind", "event", "principal", "actor"].map(|key| word(record, key)).join(" ")
-        };
-        (records.iter().map(short).collect(), records)
-    }
-}
-
-/// The operator's name as records show it.
-fn operator(records: &[Value]) -> String {
-    records[0]["actor"].as_str().unwrap().to_owned()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_grant_from_its_making_to_its_end() {
-    let proxy = Proxy::start();
-    let token = proxy.issue("alice");
-    assert!(token.starts_with("daypass_") && token.len() == 46, "the token alone");
-    let create = |duration: &'static str, database: &'static str| {
-        let mut arguments = vec!["grant", "create", "--user", "alice", "--database", database];
-        arguments.extend(["--privilege", SELECT, "--for", duration, "--reason", "INC-1"]);
-        arguments
+fn proxy_with(sections: &str) -> Daypass {
+    let database = |name: &str| {
+        format!(
+            "name = \"{name}\"\nengine = \"postgres\"\nsecond-lock = \"none\"\n\
+             primary = \"postgres://nobody@127.0.0.1:1/{name}\"\n"
+        )
     };
-    let id = proxy.expect(0, "", &create("1h", "shop"));
-    assert!(id.starts_with("g_") && id.len() == 14, "{id}");
-    proxy.refuses(2, &token, &create("1h", "shop"), "only an operator may make grants");
-    proxy.refuses(1, "", &create("9h", "shop"), "at most 8h");
-    proxy.refuses(1, "", &create("1h", "till"), "no database \"till\"");
-
-    let list = proxy.expect(0, &token, &["grant", "list", "--output", "json"]);
-    let list: Value = serde_json::from_str(&list).unwrap();
-    assert_eq!((&list[0]["id"], &list[0]["state"]), (&id.as_str().into(), &"live".into()));
-    let other = proxy.issue("mallory");
-    proxy.refuses(1, &other, &["grant", "show", &id], "there is no grant");
-    proxy.refuses(1, &other, &["grant", "revoke", &id], "there is no grant");
-    proxy.expect(0, "", &["grant", "revoke", &id, "--reason", "done"]);
-    proxy.refuses(1, "", &["grant", "revoke", &id], "already");
-
-    let short = proxy.expect(0, "", &create("1s", "shop"));
-    let (mut lines, mut records) = proxy.recorded().await;
-    while !lines.iter().any(|line| line.contains("expired")) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        (lines, records) = proxy.recorded().await;
-    }
-    let by = operator(&records);
-    assert!(by.starts_with("local:"), "{by}");
-    let expected = [
-        format!("token issued alice {by}"),
-        format!("grant created alice {by}"),
-        format!("token issued mallory {by}"),
-        format!("grant revoked alice {by}"),
-        format!("grant created alice {by}"),
-        "grant expired alice -".to_owned(),
-    ];
-    assert_eq!(lines, expected);
-    assert_eq!(records[3]["reason"], "done");
-    assert_eq!(records[1]["grants"][0], id.as_str());
-    assert_eq!(records[1]["database"], "shop");
-    assert!(records[1]["privileges"][0].as_str().unwrap().contains("orders"));
-    assert_eq!(records[5]["grants"][0], short.as_str());
+    let config = Config::new().database(&database("shop")).database(&database("crm"));
+    Daypass::start(config.section(&format!("[approval]\napprovers = [\"carol\"]\n{sections}")))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_decides_on_their_own_request() {
-    let proxy = Proxy::start();
-    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| proxy.issue(name));
-    let id = proxy.ask(3, &alice, &[]);
-    assert!(id.starts_with("r_"), "{id}");
-    proxy.refuses(2, &alice, &["approve", &id], "may not approve");
-    let mine = proxy.ask(3, &bob, &[]);
-    proxy.refuses(2, &bob, &["approve", &mine], "somebody else must");
-    proxy.refuses(2, &bob, &["deny", &mine, "--reason", "x"], "somebody else must");
-    // An operator cannot pass a request of its own making either.
-    let made = proxy.ask(3, "", &["--user", "alice"]);
-    proxy.refuses(2, "", &["approve", &made], "somebody else must");
-    proxy.refuses(
-        1,
-        "",
-        &[
-            "request",
-            "create",
-            "--database",
-            "shop",
-            "--privilege",
-            SELECT,
-            "--for",
-            "30m",
-            "--reason",
-            "r",
-        ],
-        "has to say for whom",
-    );
-
-    let grant = proxy.expect(0, &bob, &["approve", &id]);
-    assert!(grant.starts_with("g_"), "{grant}");
-    proxy.refuses(1, &carol, &["approve", &id], "approved already");
-    proxy.expect(0, &carol, &["deny", &mine, "--reason", "not today"]);
-    proxy.expect(0, "", &["request", "cancel", &made]);
-    let (lines, records) = proxy.recorded().await;
-    let by = operator(&records);
-    let expected = [
-        "request created alice -".to_owned(),
-        "request created bob -".to_owned(),
-        format!("request created alice {by}"),
-        "request approved alice bob".to_owned(),
-        "grant created alice bob".to_owned(),
-        "request denied bob carol".to_owned(),
-        format!("request cancelled alice {by}"),
-    ];
-    assert_eq!(lines[3..], expected);
-    assert_eq!(records[6]["grants"][0], grant.as_str());
-    assert_eq!(records[8]["reason"], "not today");
+/// The binary, with nothing in its environment that says where the proxy is.
+fn daypass() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_daypass"));
+    command.env_remove("DAYPASS_URL").env_remove("DAYPASS_TOKEN");
+    command
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_ended_proves_nothing_not_even_an_operator() {
-    let proxy = Proxy::start();
-    let short = proxy.expect(0, "", &["token", "issue", "--user", "alice", "--ttl", "1s"]);
-    let revoked = proxy.issue("alice");
-    let list = proxy.expect(0, &revoked, &["token", "list", "--output", "json"]);
-    let list: Value = serde_json::from_str(&list).unwrap();
-    let id = list[0]["id"].as_str().unwrap();
-    let bob = proxy.issue("bob");
-    proxy.refuses(1, &bob, &["token", "revoke", id], "there is no token");
-    proxy.expect(0, &revoked, &["token", "revoke", id]);
-    proxy.refuses(1, &revoked, &["grant", "list"], "was revoked at");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
-    proxy.refuses(1, &short, &["grant", "list"], "expired at");
-    let unknown = "daypass_nothing";
-    proxy.refuses(1, unknown, &["token", "list"], "a token has 46 characters");
-
-    let status = |header: &str, path: &str| {
-        let (header, path) = (header.to_owned(), path.to_owned());
-        let socket = proxy.socket();
-        async move {
-            use tokio::io::{AsyncReadExt, AsyncWriteExt};
-            let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
-            let ask =
-                format!("GET {path} HTTP/1.1\r\nHost: d\r\n{header}Connection: close\r\n\r\n");
-            stream.write_all(ask.as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            answer.split(' ').nth(1).unwrap().to_owned()
-        }
-    };
-    let bearer = format!("Authorization: Bearer {short}\r\n");
-    assert_eq!(status(&bearer, "/v1/grants").await, "401");
-    assert_eq!(status("Authorization: Basic eDp5\r\n", "/v1/grants").await, "401");
-    assert_eq!(status("", "/v1/grants").await, "200");
-    assert_eq!(status("", "/livez").await, "200");
-    assert_eq!(status("", "/readyz").await, "200");
-    assert_eq!(status("", "/v2").await, "404");
-    assert_eq!(status("", "/v1/grants?all=perhaps").await, "400");
+/// Standard output of a verb in JSON.
+#[track_caller]
+fn json(output: Output) -> Value {
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_in_a_session_do_the_same() {
-    let proxy = Proxy::start();
-    let caller = |name: &str| InBandCaller {
-        principal: PrincipalName::new(name).unwrap(),
-        token: TokenId("t_1".into()),
-        database: "shop".into(),
-        engine: Engine::Postgres,
-        session: "s_1".into(),
-    };
-    let call = |name: &str, arguments: &[&str]| BoundCall {
-        name: name.into(),
-        arguments: arguments.iter().map(|text| Some((*text).into())).collect(),
-    };
-    let (alice, bob) = (caller("alice"), caller("bob"));
-    let ask = call("request", &[SELECT, "30 min", "INC-1"]);
-    let made = proxy.service.call(&alice, &ask).await.unwrap();
-    assert_eq!(made.columns.len(), made.rows[0].len());
-    let id = made.rows[0][0].clone().unwrap();
-    let approve = call("approve", &[&id]);
-    let error = proxy.service.call(&alice, &approve).await.unwrap_err();
-    assert_eq!(error.sqlstate, "42501");
-    let granted = proxy.service.call(&bob, &approve).await.unwrap();
-    assert_eq!(granted.rows[0][1].as_deref(), Some("alice"));
-    assert_eq!(proxy.service.call(&bob, &approve).await.unwrap_err().sqlstate, "55000");
-    for (name, rows) in [("help", 9), ("whoami", 1), ("grants", 1), ("requests", 0)] {
-        let answer = proxy.service.call(&alice, &call(name, &[])).await.unwrap();
-        assert_eq!(answer.rows.len(), rows, "{name}");
-        assert!(answer.rows.iter().all(|row| row.len() == answer.columns.len()), "{name}");
-    }
-    let unknown = call("cancel", &["r_000000000000"]);
-    assert_eq!(proxy.service.call(&alice, &unknown).await.unwrap_err().sqlstate, "42704");
-    let nonsense = call("request", &["EVERYTHING", "30m", "r"]);
-    assert_eq!(proxy.service.call(&alice, &nonsense).await.unwrap_err().sqlstate, "22023");
+/// Asks for something as a token's principal: the request's ID.
+#[track_caller]
+fn ask(proxy: &Daypass, token: &str) -> String {
+    let output = proxy.cli_as(token, &ASK);
+    assert_eq!(output.status, 3, "{output:?}");
+    output.stdout
 }
+
+const ASK: [&str; 10] = [
+    "request",
+    "create",
+    "--database",
+    "shop",
+    "--privilege",
+    "SELECT (id) ON public.orders",
+    "--for",
+    "30m",
+    "--reason",
+    "INC-42",
+];

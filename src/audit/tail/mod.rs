@@ -106,8 +106,8 @@ fn whole_lines(file: &File) -> io::Result<u64> {
     Ok(length - torn.len() as u64)
 }
 
-/// The record of that sequence, or all records of that session, in the file's order; none when the
-/// file has none.
+/// The record of that sequence, or all records that name that session, grant, request or token, in the
+/// file's order; none when the file has none.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -126,8 +126,10 @@ pub fn find(path: &Path, id: &str) -> io::Result<Vec<Line>> {
             if at.is_some_and(|at| at <= sequence) {
                 break;
             }
-        } else if line.record.get("session").is_some_and(|session| session == id) {
-            let first = line.record.get("kind").is_some_and(|kind| kind == "session-start");
+        } else if is_about(&line.record, id) {
+            // A session's first record is the earliest that can name it.
+            let first = line.record.get("session").is_some_and(|session| session == id)
+                && line.record.get("kind").is_some_and(|kind| kind == "session-start");
             found.push(line);
             if first {
                 break;
@@ -136,6 +138,14 @@ pub fn find(path: &Path, id: &str) -> io::Result<Vec<Line>> {
     }
     found.reverse();
     Ok(found)
+}
+
+/// Whether a record names a session, token, request or grant.
+fn is_about(record: &Value, id: &str) -> bool {
+    let named = |field| record.get(field).is_some_and(|value| value == id);
+    let grants = record.get("grants").and_then(Value::as_array);
+    ["session", "token", "request"].into_iter().any(named)
+        || grants.is_some_and(|grants| grants.iter().any(|grant| grant == id))
 }
 
 /// Lines of a file as they come, also when it is rotated. As an iterator it waits for the next one

@@ -1,8 +1,8 @@
 //! The socket's file: whoever can open it is an operator, so nobody but its owner can.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -39,12 +39,11 @@ pub struct ApiSocket {
     pub(super) place: Place,
 }
 
-/// The file of a socket, and the lock that keeps a second proxy from taking it for a stale one.
+/// The file of a socket.
 pub(super) struct Place {
     path: PathBuf,
     /// Device and inode: only our own file is removed.
     file: (u64, u64),
-    _lock: File,
 }
 
 impl Drop for Place {
@@ -79,34 +78,21 @@ impl ApiSocket {
         if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 {
             return Err(SocketError::OpenFolder(folder.to_path_buf()));
         }
-        let lock = lock(path)?;
+        // Two proxies that start at once could each find the other's fresh socket stale.
+        let turn = File::open(folder).map_err(at(folder))?;
+        turn.lock().map_err(at(folder))?;
         remove_stale(path)?;
         let listener = UnixListener::bind(path).map_err(at(path))?;
         // Until here the file has what the umask leaves, so every caller's user is checked as well.
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(at(path))?;
         let file = identity(&fs::symlink_metadata(path).map_err(at(path))?);
-        let place = Place { path: path.to_path_buf(), file, _lock: lock };
+        let place = Place { path: path.to_path_buf(), file };
         Ok(Self { listener, place })
     }
 }
 
 fn identity(metadata: &fs::Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
-}
-
-/// Two proxies that start at once could each find the other's fresh socket stale. The operating
-/// system drops the lock with the process, however that ends.
-fn lock(path: &Path) -> Result<File, SocketError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&name);
-    let error = |error| SocketError::Io { path: PathBuf::from(&name), error };
-    let file = file.map_err(error)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SocketError::InUse(path.to_path_buf())),
-        Err(TryLockError::Error(cause)) => Err(error(cause)),
-    }
 }
 
 fn remove_stale(path: &Path) -> Result<(), SocketError> {

@@ -216,3 +216,6 @@ fn from_store(error: StoreError) -> ControlError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
