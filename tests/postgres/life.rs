@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Config, python};
+use crate::support::{Config, eventually, python};
 use crate::{House, with_house};
 
 #[test]
@@ -133,6 +133,11 @@ fn on_sigterm_idle_clients_are_told_and_transactions_finish() {
     idle.run("SELECT 1;");
     busy.run("BEGIN;");
     house.daypass.signal("TERM");
+    // The session that idles has left the list when it has been told.
+    eventually("the idle session to end", || {
+        let listed = house.daypass.cli(&["session", "list", "--output", "json"]).stdout;
+        (listed.matches("\"s_").count() == 1).then_some(())
+    });
     let told = idle.run("SELECT 1;");
     assert!(told.stderr.contains("57P01") || told.stderr.contains("shutting down"), "{told:?}");
     let done = busy.run("INSERT INTO notes (text) VALUES ('last'); COMMIT;");
