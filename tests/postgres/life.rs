@@ -157,3 +157,43 @@ fn a_server_that_restarts_ends_its_sessions_and_serves_the_next() {
     assert!(!output.stderr.is_empty(), "{output:?}");
     assert_eq!(house.daypass.psql("rob", &token, "shop", "SELECT 1").expect_success(), "1");
 }
+
+#[test]
+fn notifications_reach_a_session_that_listens() {
+    let script = r#"
+import psycopg
+a = psycopg.connect("", autocommit=True)
+b = psycopg.connect("", autocommit=True)
+a.execute("LISTEN news")
+b.execute("NOTIFY news, 'hello'")
+print(next(a.notifies(timeout=20, stop_after=1)).payload)
+"#;
+    with_house(|house| {
+        let token = house.principal("sue", &["SELECT ON public.orders"]);
+        let env = house.daypass.env("sue", &token, "shop");
+        let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(python(script, &env).expect_success(), "hello");
+    });
+}
+
+#[test]
+fn the_statement_of_a_client_that_vanishes_is_cancelled() {
+    with_house(|house| {
+        let token = house.principal("tim", &["SELECT ON public.orders"]);
+        let mut session = house.daypass.open_psql("tim", &token, "shop");
+        session.send("SELECT pg_sleep(600), 'vanished';");
+        assert!(session.is_busy(Duration::from_millis(500)));
+        let running = || {
+            let text = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
+                        AND query LIKE '%vanish%' AND pid <> pg_backend_pid()";
+            house.server.sql(text)
+        };
+        assert_eq!(running(), "1");
+        drop(session);
+        eventually("the statement to end", || (running() == "0").then_some(()));
+        let record = house.daypass.wait_audit("its result", |record| {
+            record["kind"] == "result" && record["principal"] == "tim"
+        });
+        assert_eq!(record["outcome"], "cancelled");
+    });
+}
