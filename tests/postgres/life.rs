@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Config, eventually, python};
+use crate::support::{Config, Daypass, Options, Postgres, eventually, python, versions_available};
 use crate::{House, with_house};
 
 #[test]
@@ -196,4 +196,18 @@ fn the_statement_of_a_client_that_vanishes_is_cancelled() {
         });
         assert_eq!(record["outcome"], "cancelled");
     });
+}
+
+#[test]
+fn every_version_that_is_installed_is_logged_in_to_and_asked() {
+    for version in versions_available() {
+        let server = Postgres::start(Options { version: Some(version), ..Options::default() });
+        server.sql("CREATE TABLE numbers AS SELECT generate_series(1, 5) AS n");
+        let daypass = Daypass::start(Config::new().postgres("postgres", &server, &[]));
+        daypass.grant("una", "postgres", &["SELECT ON public.numbers"]);
+        let token = daypass.token("una");
+        let output = daypass.psql("una", &token, "postgres", "SELECT sum(n) FROM numbers");
+        assert_eq!(output.expect_success(), "15", "PostgreSQL {}", server.major());
+        daypass.psql("una", &token, "postgres", "DELETE FROM numbers").expect_sqlstate("42501");
+    }
 }
