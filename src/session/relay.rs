@@ -503,7 +503,7 @@ impl Running {
                 self.relay.conversation.on_upstream_failed(report, &mut self.out);
             }
             Arrival::Catalog(catalog) => {
-                self.relay.conversation.on_catalog(catalog, &mut self.out);
+                self.relay.conversation.on_catalog(catalog);
             }
             Arrival::CancelDone => self.relay.conversation.on_cancel_done(),
             Arrival::Call(result) => {

@@ -540,7 +540,7 @@ impl Conversation {
     }
 
     /// The catalog that was asked for has come, or (`None`) could not be read.
-    pub fn on_catalog(&mut self, catalog: Option<Arc<Catalog>>, out: &mut Output) {
+    pub fn on_catalog(&mut self, catalog: Option<Arc<Catalog>>) {
         self.waiting_for_catalog = false;
         let Some(catalog) = catalog else {
             if self.catalog.is_none() {
@@ -553,7 +553,6 @@ impl Conversation {
             self.catalog_changed = false;
         }
         self.set_catalog(catalog);
-        let _ = out;
     }
 
     /// Another version of the catalog is current.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::names::{Portal, Prepared};
 use super::report::report;
 use super::slots::{Internal, Slot, Then};
-use super::{Conversation, Env, Link, Segment};
+use super::{Conversation, Env, Segment};
 
 /// The longest message of a server that is held whole: those that we read. Rows and COPY data pass.
 const CONTROL_BYTES_MAX: usize = 16 << 20;
@@ -36,7 +36,6 @@ impl Conversation {
     ) -> Result<usize, Violation> {
         let mut at = 0;
         let mut rows = 0_u64;
-        let start = at;
         let mut passed = 0;
         loop {
             if self.server_rest > 0 {
@@ -66,7 +65,6 @@ impl Conversation {
             self.pump(env, out);
         }
         self.count(rows, passed);
-        debug_assert!(at >= start);
         Ok(at)
     }
 
@@ -194,12 +192,16 @@ impl Conversation {
                 let meaning = self.meaning.as_ref().or(self.last_meaning.as_ref());
                 let text = text.and_then(|text| text.get(statement.span.clone()));
                 let (Some(meaning), Some(text)) = (meaning, text) else { return };
-                let span = 0..text.len();
-                // Its text alone is kept, so its ranges start there.
+                // Its text alone is kept, so its ranges are counted from where that begins.
+                let start = statement.span.start;
+                let shifted = |ranges: &[Range<usize>]| {
+                    let shift = |at: usize| at.saturating_sub(start);
+                    ranges.iter().map(|range| shift(range.start)..shift(range.end)).collect()
+                };
                 let alone = Statement {
-                    span,
-                    credentials: Vec::new(),
-                    literals: Vec::new(),
+                    span: 0..text.len(),
+                    credentials: shifted(&statement.credentials),
+                    literals: shifted(&statement.literals),
                     ..statement.clone()
                 };
                 let analysis = Arc::new(Analysis { statements: vec![alone] });
@@ -483,10 +485,5 @@ impl Conversation {
                 _ => return,
             }
         }
-    }
-
-    /// Whether the connection to the server is open.
-    pub fn has_upstream(&self) -> bool {
-        matches!(self.link, Link::Open)
     }
 }

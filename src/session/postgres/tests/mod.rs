@@ -71,6 +71,10 @@ fn at(seconds: u64) -> Timestamp {
 
 impl House {
     fn new(grants: &[Grant]) -> Self {
+        Self::recording(grants, redact::TextSettings::default())
+    }
+
+    fn recording(grants: &[Grant], text: redact::TextSettings) -> Self {
         let grants: Vec<_> = grants.iter().cloned().map(Arc::new).collect();
         let facts = Facts {
             session: "s_1".into(),
@@ -82,11 +86,7 @@ impl House {
             second_lock: "none",
         };
         let start = Start {
-            trail: Trail::new(
-                facts,
-                redact::TextSettings::default(),
-                redact::ParameterSettings::Full { bytes_max: 64 },
-            ),
+            trail: Trail::new(facts, text, redact::ParameterSettings::Full { bytes_max: 64 }),
             held: HeldGrants::new(grants.iter().cloned()),
             catalog: Some(catalog()),
             parameters: vec![("server_version".into(), "15.18".into())],
@@ -202,7 +202,7 @@ impl House {
                 let parameters = vec![("server_version".into(), "15.18".into())];
                 self.machine.on_upstream_open("server:1".into(), parameters, &mut self.out);
             }
-            Command::RefreshCatalog => self.machine.on_catalog(Some(catalog()), &mut self.out),
+            Command::RefreshCatalog => self.machine.on_catalog(Some(catalog())),
             Command::CancelUpstream => {
                 self.server.cancel();
                 self.machine.on_cancel_done();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::audit::record::{Outcome, Verdict};
+use crate::audit::redact;
 use crate::wire::postgres::message::TransactionStatus;
 
 use super::client::Sent;
@@ -279,6 +280,19 @@ fn a_cancel_of_the_clients_holds_what_comes_next_until_it_has_ended() {
     assert_eq!(ran(&house).len(), 1);
     house.settle();
     assert_eq!(house.told(), ["T", "D", "D", "C", "ZI"]);
+}
+
+#[test]
+fn a_statement_prepared_by_sql_keeps_what_is_to_be_redacted() {
+    let text = redact::TextSettings { literals: redact::Literals::Redacted, ..Default::default() };
+    let mut house = House::recording(&[grant("g_1", "SELECT ON public.t0", 0, 1_000)], text);
+    house.settle();
+    query(&mut house, "SELECT a FROM t0; PREPARE s AS SELECT a FROM t0 WHERE b = 'hidden'");
+    // The simulated server keeps no statement of SQL's, so only what was recorded counts here.
+    send(&mut house, &[Sent::Bind("", "s"), Sent::Execute(""), Sent::Sync]);
+    let texts: Vec<_> = house.audit.iter().filter_map(|record| record.text.as_ref()).collect();
+    assert_eq!(texts.len(), 3);
+    assert!(texts.iter().all(|text| !format!("{text:?}").contains("hidden")), "{texts:?}");
 }
 
 #[test]
