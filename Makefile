@@ -24,4 +24,5 @@ lint:
 	@scripts/lint
 
 bench:
-	@echo "make bench: not yet" >&2; exit 64
+	@scripts/install build servers bench
+	@cargo bench --quiet --bench compare

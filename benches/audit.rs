@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use daypass::audit::chain::{Chain, HexDigest};
-use daypass::audit::record::{
-    AuditRecord, Client, Kind, Outcome, Parameter, RelationUse, Text, Verdict,
-};
+use daypass::audit::chain::{Chain, HexDigest, body};
+use daypass::audit::record::{AuditRecord, Client, Kind, Outcome, Parameter, Text, Verdict};
 use daypass::audit::recorder::{Recorder, Settings};
 use daypass::sql::Engine;
+use daypass::sql::access::RelationUse;
 use daypass::sql::statement::Class;
 use daypass::time::Timestamp;
 
@@ -59,20 +58,21 @@ impl Session {
     fn decision(&self, n: u64) -> AuditRecord {
         let mut record = self.start(Kind::Decision, n);
         record.token = Some(Arc::clone(&self.token));
-        record.grants = vec![Arc::clone(&self.grant)];
+        record.grants = [Arc::clone(&self.grant)].into();
         record.reason = Some("INC-42".into());
         record.client = Some(Arc::clone(&self.client));
         record.text =
             Some(Text::Sql("SELECT abalance FROM pgbench_accounts WHERE aid = $1".into()));
-        record.parameters = vec![Parameter::Value("73211".into())];
+        record.parameters = [Parameter::Value("73211".into())].into();
         record.class = Some(Class::Read);
         record.command = Some("SELECT");
-        record.relations = vec![RelationUse {
+        record.relations = [RelationUse {
             name: "public.pgbench_accounts".into(),
             mode: "select".into(),
             columns: vec!["abalance".into(), "aid".into()],
-        }];
-        record.accesses = vec!["SELECT (abalance, aid) ON public.pgbench_accounts".into()];
+        }]
+        .into();
+        record.accesses = ["SELECT (abalance, aid) ON public.pgbench_accounts".into()].into();
         record.decision = Some(Verdict::Allow);
         record.backend = Some(Arc::clone(&self.backend));
         record.route = Some("primary");
@@ -95,23 +95,24 @@ fn line(criterion: &mut Criterion) {
     let session = Session::new();
     let mut group = criterion.benchmark_group("line");
     for (name, record) in [("decision", session.decision(7)), ("result", session.result(7))] {
-        let (mut chain, mut out) = (Chain::START, Vec::new());
-        chain.append(&record, &mut out).unwrap();
+        let (mut chain, mut written, mut out) = (Chain::START, Vec::new(), Vec::new());
+        body(&record, &mut written).unwrap();
+        chain.append(&written, &mut out);
         group.throughput(Throughput::Bytes(out.len() as u64));
-        group.bench_function(name, |bencher| {
+        group.bench_function(format!("{name}, on the session's thread"), |bencher| {
+            bencher.iter(|| {
+                written.clear();
+                body(black_box(&record), &mut written).unwrap();
+            });
+        });
+        group.bench_function(format!("{name}, on the writer's"), |bencher| {
             bencher.iter(|| {
                 out.clear();
-                chain.append(black_box(&record), &mut out).unwrap();
+                chain.append(black_box(&written), &mut out);
             });
         });
         group.bench_function(format!("{name}, its hash alone"), |bencher| {
             bencher.iter(|| HexDigest::of(black_box(&out)));
-        });
-        group.bench_function(format!("{name}, its JSON alone"), |bencher| {
-            bencher.iter(|| {
-                out.clear();
-                serde_json::to_writer(&mut out, black_box(&record)).unwrap();
-            });
         });
     }
     group.bench_function("its time alone", |bencher| {
@@ -145,7 +146,7 @@ fn hand_over(criterion: &mut Criterion) {
             for n in 0..records {
                 let record = session.decision(n);
                 let before = Instant::now();
-                recorder.record(record);
+                recorder.record(&record);
                 spent += before.elapsed();
                 next += Duration::from_micros(20);
                 while Instant::now() < next {
@@ -193,8 +194,8 @@ fn writer(criterion: &mut Criterion) {
                 let before = writer_time();
                 let mut next = Instant::now();
                 for n in 0..records.div_ceil(2) {
-                    recorder.record(session.decision(n));
-                    recorder.record(session.result(n));
+                    recorder.record(&session.decision(n));
+                    recorder.record(&session.result(n));
                     next += pace;
                     while Instant::now() < next {
                         std::hint::spin_loop();
@@ -224,7 +225,7 @@ fn durable(criterion: &mut Criterion) {
                     let mut waits = tokio::task::JoinSet::new();
                     for n in 0..sessions {
                         let recorder = recorder.clone();
-                        recorder.record(session.decision(n));
+                        recorder.record(&session.decision(n));
                         waits.spawn(async move { recorder.durable().await });
                     }
                     waits.join_all().await

@@ -49,7 +49,10 @@ const ORDER: &[Floor] = &[
     shell(&["tls"]),
     shell(&["upstream"]),
     shell(&["audit"]),
-    Floor { pure: &["session"], shell: &["session::io", "session::registry", "session::relay"] },
+    Floor {
+        pure: &["session"],
+        shell: &["session::io", "session::news", "session::registry", "session::relay"],
+    },
     shell(&["control"]),
     shell(&["telemetry"]),
     shell(&["config"]),

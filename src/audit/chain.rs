@@ -79,37 +79,69 @@ impl Chain {
         &self.previous
     }
 
-    /// Appends the next line, newline included, to `out`.
-    ///
-    /// # Errors
-    /// When the record cannot be written as JSON, which no field of it can bring about. Then `out`
-    /// and the chain are as before.
-    pub fn append(
-        &mut self,
-        record: &AuditRecord,
-        out: &mut Vec<u8>,
-    ) -> Result<(), serde_json::Error> {
+    /// Appends the next line, newline included, to `out`; `body` is what [`body`] made of a record.
+    pub fn append(&mut self, body: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         let sequence = self.sequence + 1;
         out.extend_from_slice(b"{\"version\":1,\"sequence\":");
         out.extend_from_slice(sequence.to_string().as_bytes());
-        let body = out.len();
-        if let Err(error) = serde_json::to_writer(&mut *out, record) {
-            out.truncate(start);
-            return Err(error);
-        }
-        // The record came as an object of its own: its braces give way to the line's. That is a
-        // third of the price of serde's flatten, which goes through a map.
-        if let Some(brace) = out.get_mut(body) {
-            *brace = b',';
-        }
-        out.pop();
+        // The record came as an object of its own: its braces give way to the line's.
+        out.push(b',');
+        let inside = body.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
+        out.extend_from_slice(inside.unwrap_or_default());
         out.extend_from_slice(b",\"previous\":\"");
         out.extend_from_slice(&self.previous.0);
         out.extend_from_slice(b"\"}");
         *self = Self::after(sequence, out.get(start..).unwrap_or_default());
         out.push(b'\n');
-        Ok(())
+    }
+}
+
+/// Writes a record as the JSON object that [`Chain::append`] takes, behind what `out` holds.
+///
+/// # Errors
+/// When it cannot be written, which no field of it can bring about. Then `out` is as before.
+pub fn body(record: &AuditRecord, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    let start = out.len();
+    serde_json::to_writer(&mut *out, record).inspect_err(|_| out.truncate(start))
+}
+
+/// Records as [`body`] wrote them, one behind the other.
+#[derive(Debug, Default)]
+pub struct Bodies {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Bodies {
+    /// One more.
+    pub fn push(&mut self, body: &[u8]) {
+        self.bytes.extend_from_slice(body);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// One of them, counted from 0.
+    pub fn get(&self, n: usize) -> Option<&[u8]> {
+        let start = n.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
+        self.bytes.get(start..*self.ends.get(n)?)
+    }
+
+    /// Forgets them, keeping memory for about so many bytes.
+    pub fn clear(&mut self, keep_bytes: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(keep_bytes);
+        self.ends.clear();
+        self.ends.shrink_to(keep_bytes / 64);
     }
 }
 
@@ -231,7 +263,9 @@ mod tests {
                 let mut record = AuditRecord::new(Kind::Decision, Timestamp::from_micros(n));
                 record.text = Some(Text::Sql("select \"é\"\n".into()));
                 let mut line = Vec::new();
-                chain.append(&record, &mut line).unwrap();
+                let mut written = Vec::new();
+                body(&record, &mut written).unwrap();
+                chain.append(&written, &mut line);
                 assert_eq!(line.pop(), Some(b'\n'));
                 line
             })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::sql::Engine;
+use crate::sql::access::RelationUse;
 use crate::sql::statement::Class;
 use crate::time::Timestamp;
 
@@ -34,14 +35,14 @@ pub struct AuditRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Arc<str>>,
     /// The grants that allowed it, or that it is about.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub grants: Vec<Arc<str>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub grants: Arc<[Arc<str>]>,
     /// The request that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Box<str>>,
     /// The grant's reason, or why the actor did it, or why a login or statement was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Box<str>>,
+    pub reason: Option<Arc<str>>,
     /// Which entry of the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<Arc<str>>,
@@ -55,8 +56,8 @@ pub struct AuditRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<Text>,
     /// Bind parameters, as the setting says.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parameters: Vec<Parameter>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub parameters: Arc<[Parameter]>,
     /// Class of the statement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
@@ -64,11 +65,11 @@ pub struct AuditRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<&'static str>,
     /// Relations that it touches.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub relations: Vec<RelationUse>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub relations: Arc<[RelationUse]>,
     /// All that it needs, in the privilege grammar.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub accesses: Vec<Box<str>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub accesses: Arc<[Box<str>]>,
     /// Whether it was allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Verdict>,
@@ -209,51 +210,7 @@ pub enum Parameter {
     },
 }
 
-/// One relation in one mode.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RelationUse {
-    /// Schema and name.
-    pub name: Box<str>,
-    /// `select`, `insert` …
-    pub mode: Box<str>,
-    /// Columns, when single ones are named.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub columns: Vec<Box<str>>,
-}
-
 impl AuditRecord {
-    /// About how many bytes of memory the record holds: what a queue's limit counts.
-    pub fn weight(&self) -> usize {
-        let list = |items: &[Box<str>]| items.iter().map(|item| item.len() + 16).sum::<usize>();
-        let text = match &self.text {
-            Some(Text::Sql(sql)) => sql.len(),
-            Some(Text::Opaque { sha256, .. }) => sha256.len(),
-            None => 0,
-        };
-        let parameter = |parameter: &Parameter| {
-            let shown = match parameter {
-                Parameter::Value(value) => value.len(),
-                Parameter::Described { value: Some(value), .. } => value.len(),
-                Parameter::Null | Parameter::Described { value: None, .. } => 0,
-            };
-            size_of::<Parameter>() + shown
-        };
-        let relation = |relation: &RelationUse| {
-            size_of::<RelationUse>()
-                + relation.name.len()
-                + relation.mode.len()
-                + list(&relation.columns)
-        };
-        size_of::<Self>()
-            + text
-            + self.reason.as_deref().map_or(0, str::len)
-            + self.parameters.iter().map(parameter).sum::<usize>()
-            + self.relations.iter().map(relation).sum::<usize>()
-            + list(&self.accesses)
-            + list(&self.missing)
-            + list(&self.privileges)
-    }
-
     /// A record with nothing but its time and kind.
     pub fn new(kind: Kind, time: Timestamp) -> Self {
         Self {
@@ -264,18 +221,18 @@ impl AuditRecord {
             principal: None,
             actor: None,
             token: None,
-            grants: Vec::new(),
+            grants: Arc::default(),
             request: None,
             reason: None,
             database: None,
             engine: None,
             client: None,
             text: None,
-            parameters: Vec::new(),
+            parameters: Arc::default(),
             class: None,
             command: None,
-            relations: Vec::new(),
-            accesses: Vec::new(),
+            relations: Arc::default(),
+            accesses: Arc::default(),
             decision: None,
             missing: Vec::new(),
             backend: None,

@@ -14,7 +14,7 @@ fn statement(
         span,
         command: "SELECT",
         class: Class::Read,
-        accesses: Vec::new(),
+        accesses: Vec::new().into(),
         effect: Effect::None,
         credentials,
         literals,

@@ -11,7 +11,8 @@ use crate::time::Timestamp;
 /// Leave to forward one statement. Only [`decide`] makes one.
 #[derive(Clone, Debug)]
 pub struct Permit {
-    grants: Vec<Arc<Grant>>,
+    grants: Arc<[Arc<Grant>]>,
+    ids: Arc<[Arc<str>]>,
     expires: Timestamp,
 }
 
@@ -21,6 +22,11 @@ impl Permit {
         &self.grants
     }
 
+    /// Their names.
+    pub const fn grant_ids(&self) -> &Arc<[Arc<str>]> {
+        &self.ids
+    }
+
     /// Until when it counts, if nothing is revoked: the earliest expiry of its grants. For ever when
     /// it needs none.
     pub const fn expires(&self) -> Timestamp {
@@ -28,7 +34,7 @@ impl Permit {
     }
 
     /// Whether it needs no grant at all: transaction commands and harmless settings.
-    pub const fn is_unconditional(&self) -> bool {
+    pub fn is_unconditional(&self) -> bool {
         self.grants.is_empty()
     }
 }
@@ -102,7 +108,7 @@ pub fn decide<'a>(
     }
     let Some(last) = used.last() else {
         let expires = Timestamp::from_micros(u64::MAX);
-        return Decision::Allow(Permit { grants: Vec::new(), expires });
+        return Decision::Allow(Permit { grants: Arc::default(), ids: Arc::default(), expires });
     };
     let expires = last.expires;
     // Of the others, those that expire first are left out first.
@@ -113,7 +119,8 @@ pub fn decide<'a>(
             used.remove(candidate);
         }
     }
-    Decision::Allow(Permit { grants: used.into_iter().cloned().collect(), expires })
+    let ids = used.iter().map(|grant| Arc::clone(&grant.id.0)).collect();
+    Decision::Allow(Permit { grants: used.into_iter().cloned().collect(), ids, expires })
 }
 
 fn deny<'a>(

@@ -101,7 +101,7 @@ pub struct Grant {
     /// Until when; at that moment it no longer counts.
     pub expires: Timestamp,
     /// Why.
-    pub reason: Box<str>,
+    pub reason: Arc<str>,
     /// A ticket's number, when there is one.
     pub ticket: Option<Box<str>>,
     /// Who made it: an operator, or the approvers of its request.

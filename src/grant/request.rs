@@ -238,7 +238,7 @@ impl Request {
             privileges: self.privileges.clone(),
             not_before: now,
             expires: now + self.duration,
-            reason: self.reason.clone(),
+            reason: self.reason.as_ref().into(),
             ticket: self.ticket.clone(),
             approvers: vec![actor.to_string().into()],
             request: Some(self.id.clone()),

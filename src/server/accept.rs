@@ -17,9 +17,10 @@ use crate::audit::redact;
 use crate::identity::PrincipalName;
 use crate::net::{Keepalive, Stream};
 use crate::session::call::InBandCaller;
+use crate::session::news::Phase;
 use crate::session::postgres::{Conversation, Start};
 use crate::session::registry::{Registry, SessionInfo};
-use crate::session::relay::{Database, Phase, Relay, Shared, Worker};
+use crate::session::relay::{Database, Relay, Shared, Worker};
 use crate::session::trail::{Facts, Trail};
 use crate::sql::Engine;
 use crate::store::{self, Store};
@@ -165,7 +166,7 @@ fn record_refusal(house: &House, address: SocketAddr, refused: &Refused) {
         Some(Arc::new(Client { address: address.to_string().into(), application: None }));
     record.sqlstate = Some(refused.sqlstate.into());
     record.reason = Some(refused.reason.as_str().into());
-    house.shared.recorder.record(record);
+    house.shared.recorder.record(&record);
 }
 
 /// Turns a client away that has proved who it is.

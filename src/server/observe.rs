@@ -13,7 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use crate::session::relay::{Decisions, Phase};
+use crate::session::news::Phase;
+use crate::session::relay::Decisions;
 
 use super::accept::House;
 

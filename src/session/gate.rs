@@ -1,11 +1,12 @@
 //! The gate: a principal's grants on a database, and what its transaction has used of them.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::grant::Grant;
 use crate::grant::decide::{Decision, Permit, decide};
 use crate::grant::snapshot::HeldGrants;
-use crate::sql::access::Access;
+use crate::sql::access::{Access, Accesses};
 use crate::time::Timestamp;
 
 use super::refusal::{Ended, Refusal, ended};
@@ -15,16 +16,21 @@ pub struct Gate {
     held: HeldGrants,
     /// Grants that the open transaction has used, each once.
     used: Vec<Arc<Grant>>,
+    /// What was decided last: holds until its permit expires or the grants are replaced.
+    last: RefCell<Option<(Accesses, Permit)>>,
 }
 
 impl Gate {
     /// A gate over these grants.
     pub fn new(held: HeldGrants) -> Self {
-        Self { held, used: Vec::new() }
+        Self { held, used: Vec::new(), last: RefCell::default() }
     }
 
     /// Other grants hold from now on.
     pub fn replace(&mut self, held: HeldGrants) {
+        if !self.held.same(&held) {
+            self.last.take();
+        }
         self.held = held;
     }
 
@@ -33,7 +39,31 @@ impl Gate {
         self.held.any_live(now)
     }
 
-    /// Decides what a statement needs.
+    /// Decides what a statement needs: its own accesses, and more that only the session knows.
+    ///
+    /// # Errors
+    /// The refusal, when it may not run.
+    pub fn decide_statement(
+        &self,
+        accesses: &Accesses,
+        more: &[Access],
+        now: Timestamp,
+    ) -> Result<Permit, Refusal> {
+        if !more.is_empty() {
+            return self.decide(accesses.iter().chain(more), now);
+        }
+        if let Some((known, permit)) = &*self.last.borrow()
+            && known.same(accesses)
+            && now < permit.expires()
+        {
+            return Ok(permit.clone());
+        }
+        let permit = self.decide(accesses.iter(), now)?;
+        self.last.replace(Some((accesses.clone(), permit.clone())));
+        Ok(permit)
+    }
+
+    /// Decides what the statements of a message need together.
     ///
     /// # Errors
     /// The refusal, when it may not run.
@@ -51,7 +81,8 @@ impl Gate {
     /// Notes that the open transaction uses a permit's grants.
     pub fn note_use(&mut self, permit: &Permit) {
         for grant in permit.grants() {
-            if !self.used.iter().any(|used| used.id == grant.id) {
+            let same = |used: &Arc<Grant>| Arc::ptr_eq(used, grant) || used.id == grant.id;
+            if !self.used.iter().any(same) {
                 self.used.push(Arc::clone(grant));
             }
         }

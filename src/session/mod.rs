@@ -7,6 +7,7 @@
 pub mod call;
 pub mod gate;
 mod io;
+pub mod news;
 pub mod output;
 pub mod postgres;
 pub mod refusal;

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BytesMut};
@@ -16,8 +17,9 @@ use crate::audit::record::Verdict;
 use crate::audit::recorder::Recorder;
 use crate::identity::{PrincipalName, TokenId};
 use crate::net::Stream;
-use crate::session::call::{BoundCall, CallError, CallReply, Calls, InBandCaller};
+use crate::session::call::{BoundCall, Calls, InBandCaller};
 use crate::session::io::{Happened, Io, SCRATCH_BYTES};
+use crate::session::news::{self, Arrival, News, Phase};
 use crate::session::output::{Command as Wish, Output};
 use crate::session::postgres::{Conversation, Env, SessionLimits, upstream_report};
 use crate::session::registry::Command;
@@ -25,7 +27,7 @@ use crate::session::scope::Meanings;
 use crate::sql::catalog::Catalog;
 use crate::store::Snapshot;
 use crate::time::Timestamp;
-use crate::upstream::{self, Catalogs, Connection, Peer, Startup, Target, UpstreamError};
+use crate::upstream::{self, Catalogs, Connection, Peer, Startup, Target};
 use crate::wire::postgres::frame::Violation;
 use crate::wire::postgres::reply::Report;
 
@@ -40,17 +42,6 @@ impl Default for Worker {
         let scratch = RefCell::new(vec![0; SCRATCH_BYTES].into());
         Self { meanings: RefCell::default(), scratch }
     }
-}
-
-/// Where the process stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It serves.
-    Serving,
-    /// It is to end: no new sessions, open ones finish their transaction.
-    Draining,
-    /// It ends now.
-    Ending,
 }
 
 /// How many statements were allowed and refused.
@@ -110,23 +101,14 @@ pub struct Relay {
     pub phase: watch::Receiver<Phase>,
 }
 
-/// Something that was asked for has come.
-enum Arrival {
-    Upstream(Result<Connection, UpstreamError>),
-    Catalog(Option<Arc<Catalog>>),
-    CancelDone,
-    Call(Result<CallReply, CallError>),
-}
-
 enum Event {
     Io(Happened),
-    Command(Command),
-    Snapshot,
-    Catalog,
-    Phase,
-    Arrival(Arrival),
+    News(news::Event),
     Timer,
 }
+
+/// So many events of sockets that are never at rest may come before others get their turn.
+const IO_TURNS_MAX: u32 = 16;
 
 /// What is known of the backend, to cancel it.
 #[derive(Clone)]
@@ -147,37 +129,62 @@ const GONE_GRACE: Duration = Duration::from_secs(1);
 const GONE_PATIENCE: Duration = Duration::from_secs(5);
 
 struct Running {
-    relay: Relay,
+    relay: Session,
+    news: News,
     io: Io,
     out: Output,
     backend: Option<Backend>,
-    arrivals: (mpsc::UnboundedSender<Arrival>, mpsc::UnboundedReceiver<Arrival>),
     timer: Pin<Box<Sleep>>,
     timer_due: Option<Timestamp>,
     closing: Option<Instant>,
     client_gone: Option<(Instant, bool)>,
     /// Bytes of the server's that the machine has taken; gone from the buffer once they are written.
     server_taken: usize,
+    io_turns: u32,
     reason: &'static str,
+}
+
+/// What of a [`Relay`] is not waited for.
+struct Session {
+    worker: Rc<Worker>,
+    shared: Arc<Shared>,
+    database: Arc<Database>,
+    conversation: Conversation,
+    caller: InBandCaller,
+    startup: Startup,
 }
 
 impl Relay {
     /// Runs the session to its end. `read` is what came behind the login.
     pub async fn run(self, client: Stream, read: BytesMut) {
+        let Self {
+            worker,
+            shared,
+            database,
+            conversation,
+            caller,
+            startup,
+            commands,
+            mut snapshots,
+            catalogs,
+            phase,
+        } = self;
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let mut running = Running {
-            relay: self,
+            relay: Session { worker, shared, database, conversation, caller, startup },
+            news: News::new(commands, snapshots, catalogs, phase),
             io: Io::new(client, read),
             out: Output::default(),
             backend: None,
-            arrivals: mpsc::unbounded_channel(),
             timer: Box::pin(sleep(Duration::ZERO)),
             timer_due: None,
             closing: None,
             client_gone: None,
             server_taken: 0,
+            io_turns: 0,
             reason: "the client closed the connection",
         };
-        running.run().await;
+        running.run(&snapshot).await;
     }
 }
 
@@ -186,10 +193,10 @@ fn now() -> Timestamp {
 }
 
 impl Running {
-    async fn run(&mut self) {
+    async fn run(&mut self, snapshot: &Snapshot) {
         self.with_machine(|machine, env, out| machine.start(env, out));
         // Between the proof and now its token may have been revoked.
-        self.on_snapshot();
+        self.on_snapshot(snapshot);
         while !self.is_over() {
             self.take_client_bytes();
             if let Err(gone) = self.apply().await {
@@ -266,7 +273,7 @@ impl Running {
                 Some(Verdict::Deny) => shared.decisions.denied.inc(),
                 None => 0,
             };
-            recorded &= shared.recorder.record(record) || !allowed;
+            recorded &= shared.recorder.record(&record) || !allowed;
         }
         recorded
     }
@@ -293,17 +300,17 @@ impl Running {
             Wish::OpenUpstream => {
                 let database = Arc::clone(&self.relay.database);
                 let startup = self.relay.startup.clone();
-                self.spawn(async move {
+                self.news.spawn(async move {
                     Arrival::Upstream(upstream::connect(&database.primary, &startup).await)
                 });
             }
             Wish::RefreshCatalog => {
                 let catalogs = self.relay.database.catalogs.clone();
-                self.spawn(async move { Arrival::Catalog(catalogs.refresh().await.ok()) });
+                self.news.spawn(async move { Arrival::Catalog(catalogs.refresh().await.ok()) });
             }
             Wish::CancelUpstream => {
                 let (database, backend) = (Arc::clone(&self.relay.database), self.backend.clone());
-                self.spawn(async move {
+                self.news.spawn(async move {
                     if let Some(Backend { peer, process_id, secret_key }) = backend {
                         let done =
                             upstream::cancel_at(&database.primary, &peer, process_id, &secret_key);
@@ -331,15 +338,7 @@ impl Running {
     fn call(&self, call: BoundCall) {
         let calls = Arc::clone(&self.relay.shared.calls);
         let caller = self.relay.caller.clone();
-        self.spawn(async move { Arrival::Call(calls.call(&caller, &call).await) });
-    }
-
-    fn spawn(&self, work: impl Future<Output = Arrival> + 'static) {
-        let arrivals = self.arrivals.0.clone();
-        tokio::task::spawn_local(async move {
-            // Nobody listens any more when the session has ended first.
-            drop(arrivals.send(work.await));
-        });
+        self.news.spawn(async move { Arrival::Call(calls.call(&caller, &call).await) });
     }
 
     fn is_over(&self) -> bool {
@@ -377,41 +376,52 @@ impl Running {
         if !self.relay.conversation.is_busy() {
             self.io.shrink();
         }
-        let relay = &mut self.relay;
-        let (io, worker) = (&mut self.io, &relay.worker);
-        tokio::select! {
-            biased;
-            happened = std::future::poll_fn(|cx| io.poll(&worker.scratch, cx)) => Event::Io(happened),
-            Some(arrival) = self.arrivals.1.recv() => Event::Arrival(arrival),
-            Some(command) = relay.commands.recv() => Event::Command(command),
-            Ok(()) = relay.snapshots.changed() => Event::Snapshot,
-            Ok(()) = relay.catalogs.changed() => Event::Catalog,
-            Ok(()) = relay.phase.changed() => Event::Phase,
-            () = &mut self.timer, if self.timer_due.is_some() => Event::Timer,
+        std::future::poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// What is next: the sockets first, unless they have been for long.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.io_turns < IO_TURNS_MAX
+            && let Poll::Ready(happened) = self.io.poll(&self.relay.worker.scratch, cx)
+        {
+            self.io_turns += 1;
+            return Poll::Ready(Event::Io(happened));
         }
+        let late = std::mem::take(&mut self.io_turns) == IO_TURNS_MAX;
+        if let Poll::Ready(news) = self.news.poll(cx) {
+            return Poll::Ready(Event::News(news));
+        }
+        if self.timer_due.is_some() && self.timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Event::Timer);
+        }
+        if late {
+            return self.io.poll(&self.relay.worker.scratch, cx).map(Event::Io);
+        }
+        Poll::Pending
     }
 
     fn handle(&mut self, event: Event) {
         match event {
             Event::Io(happened) => self.on_io(happened),
-            Event::Command(Command::Cancel) => self.relay.conversation.on_cancel(&mut self.out),
-            Event::Command(Command::Kill { by }) => {
+            Event::News(news) => self.on_news(news),
+            Event::Timer => self.on_timer(),
+        }
+    }
+
+    fn on_news(&mut self, news: news::Event) {
+        match news {
+            news::Event::Command(Command::Cancel) => {
+                self.relay.conversation.on_cancel(&mut self.out);
+            }
+            news::Event::Command(Command::Kill { by }) => {
                 self.reason = "ended by an operator";
                 self.end_with(Report::fatal("57P01", format!("the session was ended by {by}")));
             }
-            Event::Snapshot => self.on_snapshot(),
-            Event::Catalog => {
-                let catalog = self.relay.catalogs.borrow_and_update().clone();
-                if let Some(catalog) = catalog {
-                    self.relay.conversation.set_catalog(catalog);
-                }
-            }
-            Event::Phase => {
-                let phase = *self.relay.phase.borrow_and_update();
-                self.on_phase(phase);
-            }
-            Event::Arrival(arrival) => self.on_arrival(arrival),
-            Event::Timer => self.on_timer(),
+            news::Event::Snapshot(snapshot) => self.on_snapshot(&snapshot),
+            news::Event::Catalog(Some(catalog)) => self.relay.conversation.set_catalog(catalog),
+            news::Event::Catalog(None) => (),
+            news::Event::Phase(phase) => self.on_phase(phase),
+            news::Event::Arrival(arrival) => self.on_arrival(arrival),
         }
     }
 
@@ -474,10 +484,9 @@ impl Running {
         }
     }
 
-    fn on_snapshot(&mut self) {
-        let snapshot = Arc::clone(&self.relay.snapshots.borrow_and_update());
+    fn on_snapshot(&mut self, snapshot: &Snapshot) {
         let caller = &self.relay.caller;
-        if is_revoked(&snapshot, &caller.principal, &caller.token) {
+        if is_revoked(snapshot, &caller.principal, &caller.token) {
             self.reason = "its token was revoked";
             let report = Report::fatal("57P01", "the token of this session was revoked")
                 .hint("daypass token issue gives another, where you are allowed one.");
@@ -529,7 +538,7 @@ impl Running {
         let reason = self.reason;
         self.relay.conversation.end(now(), reason, &mut self.out);
         for record in self.out.audit.drain(..) {
-            self.relay.shared.recorder.record(record);
+            self.relay.shared.recorder.record(&record);
         }
         let farewell = async {
             if let Some(mut server) = self.io.take_server() {

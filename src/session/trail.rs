@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::audit::record::{AuditRecord, Client, Kind, Outcome, Parameter, RelationUse, Verdict};
+use crate::audit::record::{AuditRecord, Client, Kind, Outcome, Parameter, Verdict};
 use crate::audit::redact;
-use crate::grant::Grant;
 use crate::grant::decide::Permit;
 use crate::session::refusal::Refusal;
 use crate::sql::Engine;
-use crate::sql::access::{Access, Columns, Object};
+use crate::sql::access::{Access, Shown};
 use crate::sql::statement::{Analysis, Statement};
 use crate::time::Timestamp;
 
@@ -38,8 +37,8 @@ pub struct Running {
     pub number: u64,
     /// When it was sent.
     pub started: Timestamp,
-    /// The grants that allowed it.
-    pub grants: Vec<Arc<Grant>>,
+    /// Its leave, with the grants that allowed it.
+    pub permit: Permit,
     /// Rows of its reply so far.
     pub rows: u64,
     /// Bytes of its reply so far.
@@ -68,7 +67,7 @@ pub struct Recorded<'a> {
     /// What it needs beyond its own accesses: a prepared statement's, a cursor's.
     pub more: &'a [Access],
     /// Bound values.
-    pub parameters: &'a [Parameter],
+    pub parameters: Arc<[Parameter]>,
 }
 
 /// Makes the records.
@@ -104,8 +103,8 @@ impl Trail {
     pub fn parameters<'a>(
         &self,
         values: impl Iterator<Item = (Option<&'a [u8]>, bool)>,
-    ) -> Vec<Parameter> {
-        redact::parameters(values, &self.parameters, self.text.bytes_max)
+    ) -> Arc<[Parameter]> {
+        redact::parameters(values, &self.parameters, self.text.bytes_max).into()
     }
 
     fn record(&self, kind: Kind, now: Timestamp) -> AuditRecord {
@@ -137,16 +136,19 @@ impl Trail {
         self.statements += 1;
         let mut record = self.record(Kind::Decision, now);
         record.statement = Some(self.statements);
-        record.parameters = recorded.parameters.to_vec();
+        record.parameters = Arc::clone(&recorded.parameters);
         let Some(statement) = recorded.analysis.statements.get(recorded.index) else {
             return record;
         };
         record.text = Some(redact::text(recorded.message, statement, &self.text));
         record.class = Some(statement.class);
         record.command = Some(statement.command);
-        let accesses = || statement.accesses.iter().chain(recorded.more);
-        record.accesses = accesses().map(|access| access.to_string().into()).collect();
-        record.relations = accesses().filter_map(relation_use).collect();
+        let Shown { accesses, relations } = if recorded.more.is_empty() {
+            statement.accesses.shown().clone()
+        } else {
+            Shown::of(statement.accesses.iter().chain(recorded.more))
+        };
+        (record.accesses, record.relations) = (accesses, relations);
         record
     }
 
@@ -159,14 +161,14 @@ impl Trail {
     ) -> (AuditRecord, Running) {
         let mut record = self.statement(now, recorded);
         record.decision = Some(Verdict::Allow);
-        record.grants = permit.grants().iter().map(|grant| Arc::clone(&grant.id.0)).collect();
+        record.grants = Arc::clone(permit.grant_ids());
         record.reason = permit.grants().first().map(|grant| grant.reason.clone());
         record.backend.clone_from(&self.backend);
         record.route = self.backend.as_ref().map(|_| "primary");
         let running = Running {
             number: self.statements,
             started: now,
-            grants: permit.grants().to_vec(),
+            permit: permit.clone(),
             rows: 0,
             bytes: 0,
             analysis: Arc::clone(recorded.analysis),
@@ -214,7 +216,7 @@ impl Trail {
     ) -> AuditRecord {
         let mut record = self.record(Kind::Result, now);
         record.statement = Some(running.number);
-        record.grants = running.grants.iter().map(|grant| Arc::clone(&grant.id.0)).collect();
+        record.grants = Arc::clone(running.permit.grant_ids());
         record.command = running.statement().map(|statement| statement.command);
         record.class = running.statement().map(|statement| statement.class);
         record.backend.clone_from(&self.backend);
@@ -242,18 +244,4 @@ fn denied(
         record.missing = denial.missing.iter().map(|access| access.to_string().into()).collect();
     }
     record
-}
-
-fn relation_use(access: &Access) -> Option<RelationUse> {
-    let Access::Privilege { operation, object, columns } = access else { return None };
-    let (Object::Relation(name) | Object::Sequence(name)) = object else { return None };
-    let columns = match columns {
-        Columns::Named(names) => names.iter().cloned().collect(),
-        Columns::Whole | Columns::Any => Vec::new(),
-    };
-    Some(RelationUse {
-        name: name.to_string().into(),
-        mode: operation.keyword().to_ascii_lowercase().into(),
-        columns,
-    })
 }

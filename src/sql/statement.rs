@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::access::Access;
+use super::access::Accesses;
 
 /// Statement classes, as pgaudit has them (pgaudit README, `pgaudit.log`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -41,7 +41,7 @@ pub struct Statement {
     /// How the audit stream classes it.
     pub class: Class,
     /// Everything it needs, each once. Empty for transaction control and harmless settings.
-    pub accesses: Vec<Access>,
+    pub accesses: Accesses,
     /// What it does to the session beyond its result.
     pub effect: Effect,
     /// Byte ranges of the message that hold credentials: never recorded, whatever the setting.

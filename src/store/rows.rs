@@ -103,7 +103,7 @@ fn grant_of(row: &Row<'_>) -> Result<Grant> {
         privileges: privileges(row)?,
         not_before: time(row, "not_before")?,
         expires: time(row, "expires")?,
-        reason: text(row, "reason")?,
+        reason: text(row, "reason")?.into(),
         ticket: row.get("ticket")?,
         approvers: json(row, "approvers")?,
         request: row.get::<_, Option<Box<str>>>("request")?.map(RequestId),

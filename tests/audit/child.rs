@@ -25,14 +25,14 @@ async fn plays_its_part() {
     println!();
     if part == "stdout" {
         let recorder = Recorder::open(&Settings { stdout: true, ..Settings::default() }).unwrap();
-        recorder.record(decision(1));
+        recorder.record(&decision(1));
         close(recorder).await;
         return;
     }
     let path = std::env::var_os("DAYPASS_TEST_FILE").unwrap();
     let recorder = open(Path::new(&path));
     for n in 0.. {
-        recorder.record(decision(n));
+        recorder.record(&decision(n));
         recorder.durable().await.unwrap();
         println!("durable {n}");
     }

@@ -10,7 +10,7 @@ async fn a_stream_goes_on_where_it_was_closed() {
     let path = folder.path().join("audit.jsonl");
     for n in 0..3 {
         let recorder = open(&path);
-        recorder.record(decision(n));
+        recorder.record(&decision(n));
         close(recorder).await;
     }
     let stream = ["opened", "decision", "closed"].repeat(3);
@@ -25,7 +25,7 @@ async fn what_is_durable_is_in_the_file() {
     let path = folder.path().join("audit.jsonl");
     let recorder = open(&path);
     for n in 0..20 {
-        recorder.record(decision(n));
+        recorder.record(&decision(n));
         recorder.durable().await.unwrap();
         assert_eq!(words(&path).len() as u64, n + 2);
     }
@@ -37,7 +37,7 @@ async fn a_torn_last_line_is_cut_off_and_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
     let recorder = open(&path);
-    recorder.record(decision(1));
+    recorder.record(&decision(1));
     recorder.durable().await.unwrap();
     let whole = std::fs::read(&path).unwrap();
     close(recorder).await;
@@ -118,12 +118,12 @@ async fn a_full_disk_stops_statements_until_there_is_room() {
     let (path, real) = (folder.path().join("audit.jsonl"), folder.path().join("real.jsonl"));
     symlink("/dev/full", &path).unwrap();
     let recorder = open(&path);
-    recorder.record(decision(1));
+    recorder.record(&decision(1));
     let down = recorder.durable().await.unwrap_err();
     assert!(down.why.contains("No space left on device"), "{down}");
     assert!(!recorder.accepts());
     assert!(matches!(recorder.health(), Health::Down { .. }));
-    recorder.record(decision(2));
+    recorder.record(&decision(2));
     std::fs::remove_file(&path).unwrap();
     symlink(&real, &path).unwrap();
     eventually("it recovers by itself", || recorder.accepts());
@@ -141,13 +141,13 @@ async fn a_rotated_stream_is_one_chain() {
     let folder = tempfile::tempdir().unwrap();
     let (path, old) = (folder.path().join("audit.jsonl"), folder.path().join("audit.jsonl.1"));
     let recorder = open(&path);
-    recorder.record(decision(1));
+    recorder.record(&decision(1));
     recorder.durable().await.unwrap();
     std::fs::rename(&path, &old).unwrap();
-    recorder.record(decision(2));
+    recorder.record(&decision(2));
     recorder.reopen();
     recorder.durable().await.unwrap();
-    recorder.record(decision(3));
+    recorder.record(&decision(3));
     close(recorder).await;
     assert_eq!(words(&old), ["opened", "decision"]);
     assert_eq!(words(&path), ["reopened", "decision", "decision", "closed"]);
@@ -166,12 +166,12 @@ async fn a_rename_is_noticed_without_a_word_and_a_removal_is_told() {
     recorder.durable().await.unwrap();
     std::fs::rename(&path, folder.path().join("audit.jsonl.1")).unwrap();
     eventually("a new file is made", || {
-        recorder.record(decision(1));
+        recorder.record(&decision(1));
         path.exists() && words(&path).first().is_some_and(|word| word == "reopened")
     });
     std::fs::remove_file(&path).unwrap();
     eventually("the removal is told", || {
-        recorder.record(decision(2));
+        recorder.record(&decision(2));
         path.exists() && words(&path).contains(&"gap".to_owned())
     });
     close(recorder).await;

@@ -15,7 +15,7 @@ async fn following_sees_every_line_once_across_rotations() {
     let mut follow = Follow::open(&path, 10, Filter::default()).unwrap();
     let mut seen = follow.poll().unwrap();
     for n in 0..200 {
-        recorder.record(decision(n));
+        recorder.record(&decision(n));
         if n % 40 == 20 {
             recorder.durable().await.unwrap();
             std::fs::rename(&path, folder.path().join(format!("audit.{n}"))).unwrap();
@@ -62,7 +62,7 @@ async fn records_are_found_by_number_and_by_session() {
             let mut record = decision(n as u64);
             record.kind = kind;
             record.session = Some(session.into());
-            recorder.record(record);
+            recorder.record(&record);
         }
     }
     close(recorder).await;

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
-use daypass::audit::record::{Client, Outcome, Parameter, RelationUse};
+use daypass::audit::record::{Client, Outcome, Parameter};
 use daypass::audit::redact::opaque;
 use daypass::sql::Engine;
+use daypass::sql::access::RelationUse;
 use daypass::sql::statement::Class;
 use serde_json::json;
 
@@ -16,7 +17,9 @@ fn schema() -> Value {
 fn line(record: &AuditRecord) -> Value {
     let mut line = Vec::new();
     let mut chain = Chain::START;
-    chain.append(record, &mut line).unwrap();
+    let mut body = Vec::new();
+    daypass::audit::chain::body(record, &mut body).unwrap();
+    chain.append(&body, &mut line);
     serde_json::from_slice(&line).unwrap()
 }
 
@@ -26,7 +29,7 @@ fn full() -> AuditRecord {
     AuditRecord {
         actor: Some("local:root".into()),
         token: Some("t_abcdefghijkl".into()),
-        grants: vec!["g_abcdefghijkl".into()],
+        grants: ["g_abcdefghijkl".into()].into(),
         request: Some("r_abcdefghijkl".into()),
         reason: Some("INC-42".into()),
         engine: Some(Engine::Postgres),
@@ -34,22 +37,24 @@ fn full() -> AuditRecord {
             address: "127.0.0.1:50000".into(),
             application: Some("psql".into()),
         })),
-        parameters: vec![
+        parameters: [
             Parameter::Null,
             Parameter::Value("x".into()),
             described("binary"),
             described("hashed"),
             Parameter::Described { form: "omitted", length: 0, value: None },
             Parameter::Described { form: "cut", length: 0, value: None },
-        ],
+        ]
+        .into(),
         class: Some(Class::Read),
         command: Some("SELECT"),
-        relations: vec![RelationUse {
+        relations: [RelationUse {
             name: "public.orders".into(),
             mode: "select".into(),
             columns: vec!["id".into()],
-        }],
-        accesses: vec!["SELECT (id) ON public.orders".into()],
+        }]
+        .into(),
+        accesses: ["SELECT (id) ON public.orders".into()].into(),
         missing: vec!["SELECT (id) ON public.orders".into()],
         backend: Some("127.0.0.1:5432".into()),
         route: Some("primary"),
@@ -142,7 +147,7 @@ async fn the_recorders_own_records_are_as_the_schema_says() {
     let path = folder.path().join("audit.jsonl");
     std::fs::write(&path, b"{\"version\":1,\"seq").unwrap();
     let recorder = open(&path);
-    recorder.record(decision(1));
+    recorder.record(&decision(1));
     recorder.reopen();
     close(recorder).await;
     for record in records(&path) {

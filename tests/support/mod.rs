@@ -39,7 +39,10 @@ mod tls;
 
 pub use clients::{java, node, python};
 pub use daypass::{Config, Daypass, id_in};
-pub use postgres::{Options, Postgres, Version, client, versions_available};
+pub use postgres::{
+    Options, Postgres, Version, as_postgres, client, give_to_postgres, server_folder,
+    versions_available,
+};
 pub use process::{Output, free_port, run};
 pub use psql::{Psql, psql};
 pub use tls::Certificates;

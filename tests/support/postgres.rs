@@ -135,6 +135,13 @@ impl Postgres {
         self.version.major
     }
 
+    /// Process id of the postmaster.
+    pub fn id(&self) -> u32 {
+        let status = self.folder.path().join("data/postmaster.pid");
+        let status = std::fs::read_to_string(status).expect("it runs");
+        status.lines().next().and_then(|id| id.parse().ok()).expect("its first line is the id")
+    }
+
     /// Folder of its Unix socket.
     pub fn socket_folder(&self) -> PathBuf {
         self.folder.path().to_owned()
@@ -348,7 +355,7 @@ fn template(version: &Version) -> PathBuf {
 }
 
 /// A temporary folder that the user postgres owns when we are root.
-fn server_folder() -> TempDir {
+pub fn server_folder() -> TempDir {
     let folder = TempDir::with_prefix("daypass-pg-").expect("a temporary folder");
     give_to_postgres(folder.path());
     folder
@@ -371,8 +378,8 @@ fn readable_bin(bin: &Path, folder: &Path) -> PathBuf {
     copied.join("bin")
 }
 
-/// PostgreSQL refuses to run as root, so root runs it as the user postgres.
-fn as_postgres(program: &Path) -> Command {
+/// PostgreSQL refuses to run as root, as PgBouncer does, so root runs it as the user postgres.
+pub fn as_postgres(program: &Path) -> Command {
     if postgres_user().is_none() {
         let mut command = Command::new(program);
         command.current_dir("/");
@@ -399,7 +406,8 @@ fn id(args: &[&str]) -> Option<u32> {
     run(Command::new("id").args(args), "").stdout.parse().ok()
 }
 
-fn give_to_postgres(path: &Path) {
+/// Makes a file the user postgres's when we are root.
+pub fn give_to_postgres(path: &Path) {
     if let Some((user, group)) = postgres_user() {
         chown(path, Some(user), Some(group))
             .unwrap_or_else(|error| panic!("chown {}: {error}", path.display()));

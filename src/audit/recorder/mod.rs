@@ -1,6 +1,7 @@
 //! Takes records from every session and sees to it that they reach the sinks, in order, chained.
 //!
-//! A session hands its record over and goes on: a push under a lock, no system call. A thread of
+//! A session hands its record over and goes on: it becomes JSON on the session's own thread, then a copy
+//! under a lock, no system call. A thread of
 //! its own drains the queue every 20 ms, or at once when somebody waits for the disk. What cannot be
 //! written stays queued and is tried again every second; what no longer fits is counted, and a
 //! `gap` record says how many when writing works again. [`Recorder::accepts`] is false long before
@@ -8,6 +9,7 @@
 
 mod writer;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::chain::{self, Bodies};
 use super::record::AuditRecord;
 pub use super::sink::OpenError;
 use super::sink::{FileSink, Resumed, Sink, StdoutSink};
@@ -41,7 +44,7 @@ pub struct Settings {
     pub stdout: bool,
     /// Records that may wait.
     pub queue_records_max: usize,
-    /// Their size in memory, bytes.
+    /// Their size as JSON, bytes.
     pub queue_bytes_max: usize,
 }
 
@@ -82,7 +85,7 @@ pub struct Statistics {
     pub lost: u64,
     /// Records taken and not yet written.
     pub waiting: usize,
-    /// Their size in memory, bytes.
+    /// Their size as JSON, bytes.
     pub waiting_bytes: usize,
 }
 
@@ -104,7 +107,7 @@ struct Shared {
 }
 
 struct Queue {
-    records: Vec<AuditRecord>,
+    records: Bodies,
     /// Records that did not fit since the last drain, and after how many of `records` that began.
     lost: u64,
     lost_at: usize,
@@ -117,6 +120,14 @@ struct Queue {
     asleep: bool,
     reopen: bool,
     closing: bool,
+}
+
+/// Memory that a thread keeps for the record at hand, bytes.
+const BODY_KEPT: usize = 16 << 10;
+
+thread_local! {
+    /// The record at hand, as JSON: written outside the lock, in memory that every record of a thread shares.
+    static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Shared {
@@ -169,7 +180,7 @@ impl Recorder {
         let shared = Arc::new(Shared {
             accepts: AtomicBool::new(true),
             queue: Mutex::new(Queue {
-                records: Vec::new(),
+                records: Bodies::default(),
                 lost: 0,
                 lost_at: 0,
                 waiters: Vec::new(),
@@ -194,12 +205,26 @@ impl Recorder {
 
     /// Hands a record over. Never waits for a sink. False when it did not fit: it is counted for a
     /// `gap`, and a statement whose decision it is must not run.
-    pub fn record(&self, record: AuditRecord) -> bool {
+    pub fn record(&self, record: &AuditRecord) -> bool {
+        BODY.with_borrow_mut(|body| {
+            body.clear();
+            body.shrink_to(BODY_KEPT);
+            if let Err(error) = chain::body(record, body) {
+                // Taken for a record that did not fit: there will be a gap, and no statement without.
+                tracing::error!(%error, "an audit record could not be written as JSON");
+                return self.queue(&[]);
+            }
+            self.queue(body)
+        })
+    }
+
+    fn queue(&self, body: &[u8]) -> bool {
         let shared = &self.handle.0;
-        let weight = record.weight();
+        let weight = body.len();
         let mut queue = shared.lock();
         let statistics = &mut queue.statistics;
-        if statistics.waiting >= shared.records_max
+        if body.is_empty()
+            || statistics.waiting >= shared.records_max
             || statistics.waiting_bytes.saturating_add(weight) > shared.bytes_max
         {
             statistics.lost += 1;
@@ -216,7 +241,7 @@ impl Recorder {
         let crowded = statistics.waiting > shared.records_max / 2
             || statistics.waiting_bytes > shared.bytes_max / 2;
         let room = shared.has_room(statistics);
-        queue.records.push(record);
+        queue.records.push(body);
         if !room {
             shared.accepts.store(false, Ordering::Release);
         }

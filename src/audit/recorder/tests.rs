@@ -108,7 +108,7 @@ async fn records_are_written_in_order_and_chained() {
     let fake = Fake::default();
     let recorder = start(&fake, &Settings::default());
     for n in 0..1_000 {
-        recorder.record(record(n));
+        recorder.record(&record(n));
     }
     recorder.durable().await.unwrap();
     assert!(fake.state().synced > 0);
@@ -131,12 +131,12 @@ async fn without_anybody_waiting_records_are_written_all_the_same() {
     let fake = Fake::default();
     let recorder = start(&fake, &Settings::default());
     for n in 0..3 {
-        recorder.record(record(n));
+        recorder.record(&record(n));
         eventually("a record is written", || fake.kinds().len() as u64 == n + 2);
     }
     // Long enough for the writer to go to sleep; a record wakes it.
     eventually("it sleeps", || recorder.handle.0.lock().asleep);
-    recorder.record(record(3));
+    recorder.record(&record(3));
     eventually("a record is written after a sleep", || fake.kinds().len() == 5);
     eventually("it is synced though nobody waits", || fake.state().synced > 0);
 }
@@ -147,13 +147,13 @@ async fn a_failing_sink_stops_statements_and_loses_nothing() {
     let recorder = start(&fake, &Settings::default());
     recorder.durable().await.unwrap();
     fake.state().writes.extend([Ok(10), Err(ErrorKind::StorageFull)]);
-    recorder.record(record(1));
+    recorder.record(&record(1));
     let down = recorder.durable().await.unwrap_err();
     assert!(down.why.starts_with("fake: "), "{down}");
     assert!(!recorder.accepts());
     assert!(matches!(recorder.health(), Health::Down { .. }));
     assert!(recorder.durable().await.is_err(), "at once, not after a second");
-    recorder.record(record(2));
+    recorder.record(&record(2));
     eventually("it recovers by itself", || recorder.accepts());
     assert_eq!(recorder.health(), Health::Ok);
     recorder.durable().await.unwrap();
@@ -171,17 +171,17 @@ async fn a_full_queue_is_refused_in_time_and_what_is_lost_is_told() {
     let closed = gate.lock().unwrap();
     for n in 0..70 {
         assert!(recorder.accepts(), "{n}");
-        assert!(recorder.record(record(n)));
+        assert!(recorder.record(&record(n)));
     }
     assert!(!recorder.accepts(), "the rest is for results");
     for n in 70..100 {
-        assert_eq!(recorder.record(record(n)), n < 80);
+        assert_eq!(recorder.record(&record(n)), n < 80);
     }
     assert_eq!(recorder.statistics().lost, 20);
     drop(closed);
     recorder.durable().await.unwrap();
     eventually("it accepts again", || recorder.accepts());
-    recorder.record(record(100));
+    recorder.record(&record(100));
     recorder.durable().await.unwrap();
     let records = fake.records();
     // Two gaps when the writer took its batch in the middle of the loss.
@@ -203,7 +203,7 @@ async fn a_limit_in_bytes_holds_too() {
     for _ in 0..10 {
         let mut record = record(0);
         record.text = Some(Text::Sql("x".repeat(10_000).into()));
-        recorder.record(record);
+        recorder.record(&record);
     }
     assert!(recorder.statistics().waiting_bytes <= 64 << 10);
     assert_eq!(recorder.statistics().lost, 4);
@@ -216,7 +216,7 @@ async fn a_failed_sync_is_told_and_what_it_left_in_doubt_is_named() {
     let recorder = start(&fake, &Settings::default());
     recorder.durable().await.unwrap();
     fake.state().syncs.push_back(ErrorKind::Other);
-    recorder.record(record(1));
+    recorder.record(&record(1));
     assert!(recorder.durable().await.is_err());
     eventually("it recovers by itself", || recorder.accepts());
     recorder.durable().await.unwrap();
@@ -240,7 +240,7 @@ async fn writes_that_are_short_interrupted_or_would_block_are_gone_on_with() {
         Err(ErrorKind::WouldBlock),
         Ok(3),
     ]);
-    recorder.record(record(1));
+    recorder.record(&record(1));
     recorder.durable().await.unwrap();
     fake.assert_chained();
 }
@@ -252,7 +252,7 @@ async fn a_second_sink_that_fails_does_not_double_what_the_first_has() {
     let recorder = Recorder::start(sinks, None, &Settings::default()).unwrap();
     recorder.durable().await.unwrap();
     two.state().writes.extend([Ok(5), Err(ErrorKind::BrokenPipe)]);
-    recorder.record(record(1));
+    recorder.record(&record(1));
     assert!(recorder.durable().await.is_err());
     eventually("it recovers by itself", || recorder.accepts());
     assert_eq!(one.text(), two.text());
@@ -265,7 +265,7 @@ async fn closing_waits_for_a_sink_until_its_deadline() {
     let recorder = start(&fake, &Settings::default());
     recorder.durable().await.unwrap();
     fake.state().writes.extend([Err(ErrorKind::StorageFull); 2]);
-    recorder.record(record(1));
+    recorder.record(&record(1));
     assert!(recorder.close(Duration::from_millis(50)).await.is_err());
     recorder.close(Duration::from_secs(10)).await.unwrap();
     assert_eq!(fake.kinds(), ["recorder", "decision", "recorder"]);
@@ -278,7 +278,7 @@ async fn the_last_recorder_to_go_closes_the_stream() {
     let recorder = start(&fake, &Settings::default());
     let other = recorder.clone();
     drop(recorder);
-    other.record(record(1));
+    other.record(&record(1));
     drop(other);
     eventually("it is closed", || fake.kinds() == ["recorder", "decision", "recorder"]);
 }
@@ -290,7 +290,7 @@ async fn a_file_that_was_removed_leaves_a_gap() {
     recorder.durable().await.unwrap();
     fake.state().places.push_back(Place::Removed);
     eventually("it is noticed", || {
-        recorder.record(record(1));
+        recorder.record(&record(1));
         fake.kinds().contains(&"gap".to_owned())
     });
 }
@@ -306,7 +306,7 @@ fn sessions_on_many_threads_share_one_chain() {
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 for n in 0..500 {
-                    recorder.record(record(thread * 1_000 + n));
+                    recorder.record(&record(thread * 1_000 + n));
                     if n % 50 == 0 {
                         runtime.block_on(recorder.durable()).unwrap();
                     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
 use super::{AuditDown, Health, Queue, Shared};
-use crate::audit::chain::Chain;
+use crate::audit::chain::{self, Bodies, Chain};
 use crate::audit::record::{AuditRecord, Kind};
 use crate::audit::redact;
 use crate::audit::sink::{Place, Resumed, Sink};
@@ -27,8 +27,8 @@ const CHUNK: usize = 256 << 10;
 /// How often, and how many times in a row, a sink that has no room right now is asked again.
 const STALL: Duration = Duration::from_millis(5);
 const STALLS_MAX: u32 = 200;
-/// Places for records that are kept while there are fewer.
-const RECORDS_KEPT: usize = 8 << 10;
+/// Memory for records that is kept, bytes.
+const SPARE_KEPT: usize = 1 << 20;
 
 type Waiter = oneshot::Sender<Result<(), AuditDown>>;
 
@@ -40,15 +40,19 @@ struct Delivery {
 
 /// What one turn takes from the queue. It ends when all of it is written.
 struct Batch {
-    records: Vec<AuditRecord>,
+    records: Bodies,
     /// How many of them are lines by now.
     encoded: usize,
+    /// Some are missing: says so, and before which record.
+    gap: Option<(usize, AuditRecord)>,
     /// What leaves the queue's account when it is done.
     count: usize,
     weight: usize,
     waiters: Vec<Waiter>,
     reopen: bool,
     closing: bool,
+    /// The last record, when it is to be the last.
+    closed: Option<AuditRecord>,
 }
 
 pub(super) struct Writer {
@@ -59,8 +63,8 @@ pub(super) struct Writer {
     pending: Vec<u8>,
     /// Records of the recorder's own, before anything else.
     notices: Vec<AuditRecord>,
-    /// An emptied vector, for the queue to fill.
-    spare: Vec<AuditRecord>,
+    /// Emptied memory, for the queue to fill.
+    spare: Bodies,
     down: bool,
     /// Written since the last sync.
     dirty: bool,
@@ -85,7 +89,7 @@ impl Writer {
             deliveries: sinks.into_iter().map(|sink| Delivery { sink, written: 0 }).collect(),
             pending: Vec::new(),
             notices: opening(resumed),
-            spare: Vec::new(),
+            spare: Bodies::default(),
             down: false,
             dirty: false,
             sync_failed: false,
@@ -140,21 +144,20 @@ impl Writer {
     }
 
     fn take(&mut self, queue: &mut MutexGuard<'_, Queue>) -> Batch {
-        let mut records = std::mem::replace(&mut queue.records, std::mem::take(&mut self.spare));
+        let records = std::mem::replace(&mut queue.records, std::mem::take(&mut self.spare));
         // The batch before this one is done, so what waits is what is taken.
         let (count, weight) = (records.len(), queue.statistics.waiting_bytes);
         let lost = std::mem::take(&mut queue.lost);
-        if lost > 0 {
+        let gap = (lost > 0).then(|| {
             let mut gap = gap("the queue was full while a sink failed or was slow".into());
             gap.lost = Some(lost);
-            records.insert(queue.lost_at.min(records.len()), gap);
-        }
-        if queue.closing {
-            records.push(own("closed"));
-        }
+            (queue.lost_at.min(count), gap)
+        });
         Batch {
             records,
             encoded: 0,
+            gap,
+            closed: queue.closing.then(|| own("closed")),
             count,
             weight,
             waiters: std::mem::take(&mut queue.waiters),
@@ -190,22 +193,28 @@ impl Writer {
         for notice in std::mem::take(&mut self.notices) {
             self.append(&notice);
         }
-        while self.pending.len() < CHUNK
-            && let Some(record) = batch.records.get(batch.encoded)
-        {
-            self.append(record);
+        while self.pending.len() < CHUNK {
+            if let Some((_, gap)) = batch.gap.take_if(|(before, _)| *before == batch.encoded) {
+                self.append(&gap);
+            }
+            let Some(body) = batch.records.get(batch.encoded) else {
+                if let Some(closed) = batch.closed.take() {
+                    self.append(&closed);
+                }
+                break;
+            };
+            self.chain.append(body, &mut self.pending);
             batch.encoded += 1;
         }
         !self.pending.is_empty()
     }
 
+    /// A record of the recorder's own.
     fn append(&mut self, record: &AuditRecord) {
-        if let Err(error) = self.chain.append(record, &mut self.pending) {
-            tracing::error!(%error, "an audit record could not be written as JSON");
-            let mut gap = gap(format!("a record could not be written as JSON: {error}"));
-            gap.lost = Some(1);
-            // A gap has no field that could fail; if it did, the log has the first error.
-            drop(self.chain.append(&gap, &mut self.pending));
+        let mut body = Vec::new();
+        match chain::body(record, &mut body) {
+            Ok(()) => self.chain.append(&body, &mut self.pending),
+            Err(error) => tracing::error!(%error, "an audit record could not be written as JSON"),
         }
     }
 
@@ -338,8 +347,7 @@ impl Writer {
             self.deliveries.clear();
         }
         self.spare = std::mem::take(&mut batch.records);
-        self.spare.clear();
-        self.spare.shrink_to(RECORDS_KEPT);
+        self.spare.clear(SPARE_KEPT);
         let mut queue = self.shared.lock();
         queue.health = Health::Ok;
         let statistics = &mut queue.statistics;

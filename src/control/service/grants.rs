@@ -119,7 +119,7 @@ impl Service {
             self.describe_grant(record, grant);
             // What the actor says about this step, where it says something.
             if let Some(Revocation { reason: Some(reason), .. }) = &grant.revoked {
-                record.reason = Some(reason.clone());
+                record.reason = Some(reason.as_ref().into());
             }
         });
     }

@@ -132,11 +132,11 @@ impl Service {
         more(&mut record);
         // Told only where it is somebody else.
         record.actor.take_if(|actor| record.principal.as_deref() == Some(&**actor));
-        self.settings.recorder.record(record);
+        self.settings.recorder.record(&record);
     }
 
     fn describe_grant(&self, record: &mut AuditRecord, grant: &Grant) {
-        record.grants = vec![Arc::clone(&grant.id.0)];
+        record.grants = [Arc::clone(&grant.id.0)].into();
         record.principal = Some(grant.principal.as_str().into());
         record.database = Some(Arc::from(&*grant.database));
         record.privileges =

@@ -183,13 +183,13 @@ impl Service {
         record.database = Some((*request.database).into());
         record.privileges =
             self.texts(&request.privileges, &request.database).into_iter().map(Box::from).collect();
-        record.reason = Some(request.reason.clone());
+        record.reason = Some(request.reason.as_ref().into());
         record.expires = Some(request.expires);
         match &request.state {
             RequestState::Approved { grant, .. } => {
-                record.grants = vec![std::sync::Arc::clone(&grant.0)];
+                record.grants = [std::sync::Arc::clone(&grant.0)].into();
             }
-            RequestState::Denied { reason, .. } => record.reason = Some(reason.clone()),
+            RequestState::Denied { reason, .. } => record.reason = Some(reason.as_ref().into()),
             RequestState::Pending | RequestState::Cancelled { .. } | RequestState::Expired => (),
         }
     }

@@ -188,7 +188,8 @@ impl Conversation {
         }
         for (index, statement) in analysis.statements.iter().enumerate() {
             let Ok(permit) = self.gate.decide(statement.accesses.iter(), env.now) else { continue };
-            let recorded = Recorded { message: text, analysis, index, more: &[], parameters: &[] };
+            let recorded =
+                Recorded { message: text, analysis, index, more: &[], parameters: Arc::default() };
             let (record, run) = self.trail.allow(env.now, &recorded, &permit);
             out.audit.push(record);
             match self.take_apart(statement, text) {
@@ -222,7 +223,7 @@ impl Conversation {
             analysis: &portal.analysis,
             index: 0,
             more: &[],
-            parameters: &portal.parameters,
+            parameters: Arc::clone(&portal.parameters),
         };
         let (record, run) = self.trail.allow(env.now, &recorded, permit);
         out.audit.push(record);

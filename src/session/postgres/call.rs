@@ -42,7 +42,8 @@ impl Conversation {
         };
         // A call needs no grant: it is how one comes by the first.
         let Ok(permit) = self.gate.decide([].iter(), env.now) else { return };
-        let recorded = Recorded { message: text, analysis, index: 0, more: &[], parameters: &[] };
+        let recorded =
+            Recorded { message: text, analysis, index: 0, more: &[], parameters: Arc::default() };
         let (record, run) = self.trail.allow(env.now, &recorded, &permit);
         out.audit.push(record);
         self.slots.push_back(Slot::Call { call: bound, run, simple: true, asked: false });

@@ -75,7 +75,7 @@ impl Conversation {
             .iter()
             .flat_map(Slot::runs)
             .filter(|run| !commits(run))
-            .flat_map(|run| &run.grants);
+            .flat_map(|run| run.permit.grants());
         grants.find_map(|grant| self.gate.ended(grant, now))
     }
 

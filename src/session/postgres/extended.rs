@@ -5,6 +5,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::audit::record::Parameter;
 use crate::session::call::{BoundCall, Procedure};
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
@@ -116,7 +117,7 @@ impl Conversation {
             Err(refusal) => return self.refuse_in_segment(bytes, &refusal, env, out),
         };
         if let Err(refusal) = self.check_parse(name, &analysis, &meaning, doubtful, env) {
-            return self.refuse_statement(text, &analysis, &[], &refusal, env, out);
+            return self.refuse_statement(text, &analysis, &Arc::default(), &refusal, env, out);
         }
         let is_call = is_call(&analysis);
         let at_server = matches!(self.link, Link::Open) && !is_call;
@@ -179,7 +180,7 @@ impl Conversation {
         }
         if matches!(self.link, Link::Open) || matches!(statement.effect, Effect::Call(_)) {
             let more = self.more_accesses(statement, &[], meaning, env)?;
-            return self.gate.decide(statement.accesses.iter().chain(&more), env.now).map(drop);
+            return self.gate.decide_statement(&statement.accesses, &more, env.now).map(drop);
         }
         self.check_apart(statement, env)
     }
@@ -210,7 +211,7 @@ impl Conversation {
             Value::Text(bytes) => (Some(bytes), false),
             Value::Binary(bytes) => (Some(bytes), true),
         });
-        let parameters: Rc<[_]> = self.trail.parameters(values).into();
+        let parameters = self.trail.parameters(values);
         let more = match self.check_bind(bind.portal, &prepared, &analysis, &meaning, doubtful, env)
         {
             Ok(more) => more,
@@ -285,7 +286,7 @@ impl Conversation {
         } else {
             self.more_accesses(statement, &[], meaning, env)?
         };
-        self.gate.decide(statement.accesses.iter().chain(&more), env.now)?;
+        self.gate.decide_statement(&statement.accesses, &more, env.now)?;
         Ok(more.into())
     }
 
@@ -355,12 +356,12 @@ impl Conversation {
         let refusal = self.refusal_of_state(std::slice::from_ref(statement), env);
         let decision = match refusal {
             Some(refusal) => Err(refusal),
-            None => self.gate.decide(portal.accesses(), env.now),
+            None => self.gate.decide_statement(&statement.accesses, &portal.more, env.now),
         };
         let permit = match decision {
             Ok(permit) => permit,
             Err(refusal) => {
-                let parameters = Rc::clone(&portal.parameters);
+                let parameters = Arc::clone(&portal.parameters);
                 return self.refuse_statement(
                     &portal.text,
                     &portal.analysis,
@@ -380,7 +381,7 @@ impl Conversation {
             analysis: &portal.analysis,
             index: 0,
             more: &portal.more,
-            parameters: &portal.parameters,
+            parameters: Arc::clone(&portal.parameters),
         };
         let (record, run) = self.trail.allow(env.now, &recorded, &permit);
         if let Effect::Call(call) = &statement.effect {
@@ -483,13 +484,19 @@ impl Conversation {
         &mut self,
         text: &str,
         analysis: &Arc<Analysis>,
-        parameters: &[crate::audit::record::Parameter],
+        parameters: &Arc<[Parameter]>,
         refusal: &Refusal,
         env: &mut Env<'_>,
         out: &mut Output,
     ) -> Taken {
         let told = self.told(refusal);
-        let recorded = Recorded { message: text, analysis, index: 0, more: &[], parameters };
+        let recorded = Recorded {
+            message: text,
+            analysis,
+            index: 0,
+            more: &[],
+            parameters: Arc::clone(parameters),
+        };
         let record = self.trail.deny(env.now, &recorded, refusal, told.sqlstate, &told.message);
         out.audit.push(record);
         self.poison_segment(&told, out);

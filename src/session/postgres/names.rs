@@ -91,7 +91,7 @@ pub(super) struct Portal {
     /// What it needs beyond its own statement's accesses.
     pub(super) more: Rc<[Access]>,
     /// Bound values, as the audit stream records them.
-    pub(super) parameters: Rc<[Parameter]>,
+    pub(super) parameters: Arc<[Parameter]>,
     /// Bound values as text, for a call on `daypass`.
     pub(super) call_values: Rc<[Option<Box<str>>]>,
     /// Outlives its transaction: a cursor WITH HOLD.

@@ -217,7 +217,7 @@ impl Conversation {
                     text: Rc::from(""),
                     analysis: Arc::new(Analysis { statements: vec![statement.clone()] }),
                     more: Rc::default(),
-                    parameters: Rc::default(),
+                    parameters: Arc::default(),
                     call_values: Rc::default(),
                     hold: *hold,
                     at_server: true,

@@ -123,8 +123,14 @@ impl Conversation {
             self.query_apart(text, analysis, env, out);
             return;
         }
-        let own = statements.iter().flat_map(|statement| &statement.accesses);
-        let permit = match self.gate.decide(own.chain(more.iter().flatten()), env.now) {
+        let decision = match (statements.as_slice(), more.as_slice()) {
+            ([only], [more]) => self.gate.decide_statement(&only.accesses, more, env.now),
+            _ => {
+                let own = statements.iter().flat_map(|statement| &statement.accesses);
+                self.gate.decide(own.chain(more.iter().flatten()), env.now)
+            }
+        };
+        let permit = match decision {
             Ok(permit) => permit,
             Err(refusal) => {
                 self.refuse_statements(text, analysis, &more, &refusal, env, out);
@@ -133,7 +139,8 @@ impl Conversation {
         };
         let mut runs = VecDeque::with_capacity(statements.len());
         for (index, more) in more.iter().enumerate() {
-            let recorded = Recorded { message: text, analysis, index, more, parameters: &[] };
+            let recorded =
+                Recorded { message: text, analysis, index, more, parameters: Arc::default() };
             let (record, run) = self.trail.allow(env.now, &recorded, &permit);
             out.audit.push(record);
             runs.push_back(run);
@@ -222,7 +229,7 @@ impl Conversation {
     ) -> Result<Vec<Access>, Refusal> {
         let same = |earlier: &&Statement| matches!(&earlier.effect, Effect::Prepare(known) if **known == *name);
         if let Some(prepare) = earlier.iter().rev().find(same) {
-            return Ok(prepare.accesses.clone());
+            return Ok(prepare.accesses.to_vec());
         }
         let Some(prepared) = self.names.prepared.get(name) else {
             return Err(Refusal::NoStatement(name.into()));
@@ -237,7 +244,7 @@ impl Conversation {
                 hint: Some("Run it through the driver's own prepared statement.".into()),
             });
         }
-        Ok(statement.accesses.clone())
+        Ok(statement.accesses.to_vec())
     }
 
     fn accesses_of_cursor(
@@ -247,7 +254,7 @@ impl Conversation {
     ) -> Result<Vec<Access>, Refusal> {
         let same = |earlier: &&Statement| matches!(&earlier.effect, Effect::Declare { cursor, .. } if **cursor == *name);
         if let Some(declare) = earlier.iter().rev().find(same) {
-            return Ok(declare.accesses.clone());
+            return Ok(declare.accesses.to_vec());
         }
         match self.names.portals.get(name) {
             Some(portal) => Ok(portal.accesses().cloned().collect()),
@@ -282,7 +289,8 @@ impl Conversation {
         let told = self.told(refusal);
         for index in 0..analysis.statements.len() {
             let more = more.get(index).map_or(&[][..], Vec::as_slice);
-            let recorded = Recorded { message: text, analysis, index, more, parameters: &[] };
+            let recorded =
+                Recorded { message: text, analysis, index, more, parameters: Arc::default() };
             let record = self.trail.deny(env.now, &recorded, refusal, told.sqlstate, &told.message);
             out.audit.push(record);
         }

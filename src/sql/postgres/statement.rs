@@ -143,7 +143,7 @@ fn finish(
         span,
         command: kind.command,
         class: kind.class,
-        accesses: walk.needs.into_accesses(),
+        accesses: walk.needs.into_accesses().into(),
         effect: std::mem::replace(&mut kind.effect, Effect::None),
         credentials,
         literals,
