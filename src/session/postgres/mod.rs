@@ -115,6 +115,9 @@ pub struct Conversation {
     segment: Segment,
     /// The server takes COPY data.
     copy_in: bool,
+    /// It is to be told that the COPY has failed, once the client's message at hand has passed: inside
+    /// one our words would be data, and its rest would be read as messages that nobody has decided.
+    copy_fails: bool,
     utf8: bool,
     /// A change of the catalog by this session is not committed, or not read yet.
     catalog_changed: bool,
@@ -214,6 +217,7 @@ impl Conversation {
             slots: VecDeque::new(),
             segment: Segment::Rest,
             copy_in: false,
+            copy_fails: false,
             catalog_changed: false,
             path_touched: false,
             waiting_for_catalog: false,
@@ -353,6 +357,9 @@ impl Conversation {
         let left = rest - now;
         self.client_rest = if let ClientRest::Pass(_) = self.client_rest {
             out.control(|server| server.extend_from_slice(&chunk));
+            if left == 0 && std::mem::take(&mut self.copy_fails) {
+                out.control(fail_copy);
+            }
             if left == 0 { ClientRest::None } else { ClientRest::Pass(left) }
         } else if left == 0 {
             ClientRest::None
@@ -594,6 +601,11 @@ impl Conversation {
             hint: report.hint,
         }))
     }
+}
+
+/// Tells the server that a COPY has failed because its grant has ended.
+fn fail_copy(server: &mut Vec<u8>) {
+    reply::copy_fail(server, "the grant has ended");
 }
 
 fn is_utf8(encoding: &str) -> bool {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::names::{Portal, Prepared};
 use super::report::report;
 use super::slots::{Internal, Slot, Then};
-use super::{Conversation, Env, Segment};
+use super::{Conversation, Env, Segment, fail_copy};
 
 /// The longest message of a server that is held whole: those that we read. Rows and COPY data pass.
 const CONTROL_BYTES_MAX: usize = 16 << 20;
@@ -258,7 +258,7 @@ impl Conversation {
         }
         if self.doomed.is_some() {
             self.copy_in = false;
-            out.control(|server| reply::copy_fail(server, "the grant has ended"));
+            out.control(fail_copy);
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::audit::record::{Outcome, Verdict};
 use crate::audit::redact;
+use crate::session::output::Command;
 use crate::wire::postgres::message::TransactionStatus;
 
 use super::client::Sent;
@@ -194,6 +195,31 @@ fn a_copy_in_progress_is_ended_when_its_grant_ends() {
     house.client_sends(&Sent::CopyDone.bytes());
     house.settle();
     assert_eq!(house.told(), ["E57014", "ZI"]);
+}
+
+#[test]
+fn a_copy_is_ended_between_its_messages_and_never_inside_one() {
+    let data = Sent::CopyData.bytes();
+    let (head, tail) = data.split_at(6);
+    let begun = || {
+        let mut house = with_grant("INSERT ON public.t0");
+        send(&mut house, &[Sent::Query("COPY t0 (a) FROM STDIN".into())]);
+        house.client_sends(head);
+        house.revoke("g_1");
+        house.settle();
+        assert_eq!(house.told(), ["G"]);
+        house
+    };
+    let mut house = begun();
+    house.client_sends(tail);
+    house.settle();
+    assert_eq!(house.told(), ["E57014", "ZI"]);
+    assert_eq!(query(&mut house, "SELECT 1"), ["E42501", "ZI"]);
+
+    // One that never sends the rest does not keep its locks.
+    let mut house = begun();
+    house.pass_time(Duration::from_secs(5));
+    assert!(house.pending.contains(&Command::TerminateUpstream), "{}", house.describe());
 }
 
 #[test]
