@@ -4,14 +4,17 @@
 mod support;
 
 mod drivers;
+mod large;
 mod life;
+mod outage;
+mod protocol;
 mod statements;
 mod tls;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use support::{Config, Daypass, Options, Postgres};
+use support::{Config, Daypass, Options, Postgres, Version};
 
 /// A server with the tables of the stories, and a proxy before it. Shared: tests name principals of
 /// their own.
@@ -33,7 +36,13 @@ const TABLES: &str = "
 
 impl House {
     pub(crate) fn new(config: Config) -> Self {
+        Self::on(None, config)
+    }
+
+    /// One with a server of that version.
+    pub(crate) fn on(version: Option<Version>, config: Config) -> Self {
         let server = Postgres::start(Options {
+            version,
             settings: vec!["log_statement = 'all'".to_owned()],
             ..Options::default()
         });
