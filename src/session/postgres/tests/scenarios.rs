@@ -1,14 +1,16 @@
 //! Single stories, each a rule of ARCHITECTURE.md.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::record::{Outcome, Verdict};
 use crate::audit::redact;
 use crate::session::output::Command;
+use crate::sql::catalog::Catalog;
 use crate::wire::postgres::message::TransactionStatus;
 
 use super::client::Sent;
-use super::{House, grant};
+use super::{House, catalog, grant};
 
 fn send(house: &mut House, messages: &[Sent]) {
     for message in messages {
@@ -75,6 +77,19 @@ fn a_denial_in_a_pipeline_undoes_what_stood_before_it() {
     assert_eq!(house.told(), ["1", "2", "C", "E42501", "ZI"]);
     // The server itself failed the implicit transaction: it was sent what must fail, then Sync.
     assert_eq!(ran(&house), ["INSERT INTO t0 (a) VALUES (1)"]);
+}
+
+#[test]
+fn a_catalog_that_changes_inside_a_segment_holds_nobody_up() {
+    let mut house = with_grant("SELECT ON public.t0");
+    let read = [Sent::Parse("", "SELECT a FROM t0".into()), Sent::Bind("", ""), Sent::Execute("")];
+    send(&mut house, &read);
+    let changed = Catalog { version: 2, ..Catalog::clone(&catalog()) };
+    house.machine.set_catalog(Arc::new(changed));
+    send(&mut house, &read);
+    send(&mut house, &[Sent::Sync]);
+    let answers = ["1", "2", "D", "D", "C"];
+    assert_eq!(house.told(), [&answers[..], &answers, &["ZI"]].concat());
 }
 
 #[test]
