@@ -346,6 +346,7 @@ impl Conversation {
         }
         out.pass(range);
         self.segment = Segment::Rest;
+        self.flushed = false;
         self.at_boundary(status, env, out);
         Ok(())
     }

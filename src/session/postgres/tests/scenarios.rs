@@ -80,6 +80,39 @@ fn a_denial_in_a_pipeline_undoes_what_stood_before_it() {
 }
 
 #[test]
+fn a_simple_query_behind_an_unfinished_segment_ends_it() {
+    let mut house = with_grant("SELECT ON public.t0");
+    let begin = [Sent::Parse("", "BEGIN".into()), Sent::Bind("", ""), Sent::Execute("")];
+    send(&mut house, &begin);
+    send(&mut house, &[Sent::Query("SELECT a FROM t0".into())]);
+    assert_eq!(house.told(), ["1", "2", "C", "T", "D", "D", "C", "ZT"]);
+    // One that is denied fails the transaction that only the server knows of.
+    assert_eq!(query(&mut house, "COMMIT"), ["C", "ZI"]);
+    send(&mut house, &begin);
+    send(&mut house, &[Sent::Query("SELECT a FROM t1".into()), Sent::Sync]);
+    assert_eq!(house.told(), ["1", "2", "C", "E42501", "ZE", "ZE"]);
+    assert_eq!(query(&mut house, "ROLLBACK"), ["C", "ZI"]);
+    // Nor does it commit what was done under a grant that has ended since.
+    house.add("g_2", "INSERT ON public.t1", 1_000);
+    let insert = [
+        Sent::Parse("", "INSERT INTO t1 (a) VALUES (1)".into()),
+        Sent::Bind("", ""),
+        Sent::Execute(""),
+    ];
+    send(&mut house, &insert);
+    house.revoke("g_2");
+    send(&mut house, &[Sent::Query("SELECT a FROM t0".into())]);
+    assert_eq!(house.told(), ["1", "2", "C", "E42501", "ZI"]);
+    // After an error it is skipped as all else is.
+    send(&mut house, &[Sent::Parse("", "SELECT a FROM t1".into())]);
+    send(&mut house, &[Sent::Query("ROLLBACK".into()), Sent::Sync]);
+    assert_eq!(house.told(), ["E42501", "ZI"]);
+    let inserted = "INSERT INTO t1 (a) VALUES (1)";
+    let expected = ["BEGIN", "SELECT a FROM t0", "COMMIT", "BEGIN", "ROLLBACK", inserted];
+    assert_eq!(ran(&house), expected);
+}
+
+#[test]
 fn a_catalog_that_changes_inside_a_segment_holds_nobody_up() {
     let mut house = with_grant("SELECT ON public.t0");
     let read = [Sent::Parse("", "SELECT a FROM t0".into()), Sent::Bind("", ""), Sent::Execute("")];

@@ -76,6 +76,10 @@ fn segment(random: &mut Random) -> Vec<Sent> {
             }
         })
         .collect();
+    // Some clients end a segment with a simple query and send Sync behind what follows, or never.
+    if random.one_in(4) {
+        segment.push(query(random));
+    }
     segment.push(Sent::Sync);
     segment
 }
