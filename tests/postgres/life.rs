@@ -147,18 +147,6 @@ fn on_sigterm_idle_clients_are_told_and_transactions_finish() {
 }
 
 #[test]
-fn a_server_that_restarts_ends_its_sessions_and_serves_the_next() {
-    let mut house = House::new(Config::new());
-    let token = house.principal("rob", &["SELECT ON public.orders"]);
-    let mut session = house.daypass.open_psql("rob", &token, "shop");
-    assert_eq!(session.run("SELECT count(*) FROM orders;").stdout, "100");
-    house.server.restart();
-    let output = session.run("SELECT 1;");
-    assert!(!output.stderr.is_empty(), "{output:?}");
-    assert_eq!(house.daypass.psql("rob", &token, "shop", "SELECT 1").expect_success(), "1");
-}
-
-#[test]
 fn notifications_reach_a_session_that_listens() {
     let script = r#"
 import psycopg

@@ -1,4 +1,11 @@
 //! The proxy before a real PostgreSQL, with real clients.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -8,8 +15,10 @@ mod large;
 mod life;
 mod outage;
 mod protocol;
+mod rust_driver;
 mod statements;
 mod tls;
+mod tools;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
