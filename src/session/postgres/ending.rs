@@ -121,7 +121,8 @@ impl Conversation {
             return;
         }
         self.closing = true;
-        if let Some(report) = report {
+        // Inside a row of the server's a last word would be part of it.
+        if let Some(report) = report.filter(|_| self.server_rest == 0) {
             out.say(|own| report.write(own));
         }
         out.command(Command::Close);

@@ -8,6 +8,7 @@ use crate::audit::redact;
 use crate::session::output::Command;
 use crate::sql::catalog::Catalog;
 use crate::wire::postgres::message::TransactionStatus;
+use crate::wire::postgres::reply::Report;
 
 use super::client::Sent;
 use super::{House, catalog, grant};
@@ -110,6 +111,22 @@ fn a_simple_query_behind_an_unfinished_segment_ends_it() {
     let inserted = "INSERT INTO t1 (a) VALUES (1)";
     let expected = ["BEGIN", "SELECT a FROM t0", "COMMIT", "BEGIN", "ROLLBACK", inserted];
     assert_eq!(ran(&house), expected);
+}
+
+#[test]
+fn a_session_that_is_ended_inside_a_row_ends_without_a_word() {
+    let mut house = with_grant("SELECT ON public.t0");
+    query(&mut house, "SELECT a FROM t0");
+    house.client_sends(&Sent::Query("SELECT a FROM t0".into()).bytes());
+    let row = house.server.out.iter().position(|&byte| byte == b'D').unwrap();
+    house.server_delivers(row + 7);
+    let told = house.client_out.len();
+    assert_eq!(told, row + 7);
+    let report = Report::fatal("57P01", "the token of this session was revoked");
+    house.machine.close(Some(report), &mut house.out);
+    house.apply();
+    assert!(house.closed);
+    assert_eq!(house.client_out.len(), told);
 }
 
 #[test]

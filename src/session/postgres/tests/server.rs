@@ -100,6 +100,11 @@ impl FakeServer {
         }
     }
 
+    /// Says something that nobody has asked for.
+    pub(super) fn notify(&mut self) {
+        write_frame(&mut self.out, b'A', |out| out.extend_from_slice(b"\0\0\0\x07news\0hello\0"));
+    }
+
     /// What is running comes to its end.
     pub(super) fn finish(&mut self) {
         if let Some(simple) = self.running.take() {
