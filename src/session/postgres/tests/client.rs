@@ -46,7 +46,9 @@ impl Sent {
                 string(out, portal);
                 out.extend_from_slice(&[0; 4]);
             }),
-            Self::CopyData => frame(&mut out, b'd', |out| out.extend_from_slice(b"1\n")),
+            Self::CopyData => {
+                frame(&mut out, b'd', |out| out.extend_from_slice(&b"1\n".repeat(50)));
+            }
             Self::CopyDone => frame(&mut out, b'c', |_| ()),
             Self::Flush => frame(&mut out, b'H', |_| ()),
             Self::Sync => frame(&mut out, b'S', |_| ()),

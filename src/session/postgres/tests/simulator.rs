@@ -84,6 +84,14 @@ fn segment(random: &mut Random) -> Vec<Sent> {
     segment
 }
 
+/// A COPY and its data, which the client sends whether it is let or not.
+fn copy(random: &mut Random) -> Vec<Sent> {
+    let mut copy = vec![Sent::Query(format!("COPY t{} (a) FROM STDIN", random.below(4)))];
+    copy.extend((0..random.below(6)).map(|_| Sent::CopyData));
+    copy.push(Sent::CopyDone);
+    copy
+}
+
 fn step(house: &mut House, random: &mut Random, to_send: &mut Vec<u8>) {
     match random.below(14) {
         0..4 if !to_send.is_empty() => {
@@ -152,10 +160,10 @@ fn run(seed: u64) {
     let mut house = House::new(&held);
     let mut sent = Vec::new();
     for _ in 0..1 + random.below(12) {
-        if random.one_in(2) {
-            sent.push(query(&mut random));
-        } else {
-            sent.extend(segment(&mut random));
+        match random.below(5) {
+            0 | 1 => sent.push(query(&mut random)),
+            2 | 3 => sent.extend(segment(&mut random)),
+            _ => sent.extend(copy(&mut random)),
         }
     }
     let mut to_send: Vec<u8> = sent.iter().flat_map(Sent::bytes).collect();
