@@ -23,7 +23,7 @@ with named as (
   select name,
          machinery or text_input or name ~ (
            -- files, programs, configuration, control data
-           '^pg_(ls|read|stat_file|file|hba|ident|show|config|control|current_logfile|rotate|reload)'
+           '^pg_(ls|read|stat_file|file|hba|ident_|show|config|control|current_logfile|rotate|reload)'
            -- large objects
            || '|^(lo_|loread|lowrite)'
            -- SQL in a string, or the name of a relation whose rows are read

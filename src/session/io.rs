@@ -49,10 +49,12 @@ pub(super) struct Io {
     client_out: BytesMut,
     server_out: BytesMut,
     client_closed: bool,
+    message_bytes_max: usize,
 }
 
 impl Io {
-    pub(super) fn new(client: Stream, client_in: BytesMut) -> Self {
+    /// `message_bytes_max`: how long a client's message may be that has to be there as a whole.
+    pub(super) fn new(client: Stream, client_in: BytesMut, message_bytes_max: usize) -> Self {
         Self {
             client: Some(client),
             server: None,
@@ -61,6 +63,7 @@ impl Io {
             client_out: BytesMut::new(),
             server_out: BytesMut::new(),
             client_closed: false,
+            message_bytes_max,
         }
     }
 
@@ -74,6 +77,7 @@ impl Io {
     }
 
     pub(super) fn drop_client(&mut self) -> Option<Stream> {
+        self.client_in.clear();
         self.client_out.clear();
         self.client.take()
     }
@@ -180,11 +184,25 @@ impl Io {
         Poll::Pending
     }
 
-    /// Whether to read on from the client: until one whole message is there, or some ahead of it.
+    /// Whether to read on from the client: until one whole message is there, or some ahead of it. What
+    /// is never held whole, COPY data and what is over the limit, has its header alone to wait for.
     fn wants_more(&self) -> bool {
         let length = self.client_in.len();
         length < AHEAD_BYTES_MAX
-            || matches!(frame::header(&self.client_in), Ok(Some(header)) if length < header.total)
+            || matches!(frame::header(&self.client_in), Ok(Some(header))
+                if length < header.total
+                    && header.total <= self.message_bytes_max
+                    && header.tag != b'd')
+    }
+
+    /// Whether the client is still there to be told something.
+    pub(super) fn has_client(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// Whether a whole message of the client's waits for its turn.
+    pub(super) fn has_message(&self) -> bool {
+        matches!(frame::header(&self.client_in), Ok(Some(header)) if self.client_in.len() >= header.total)
     }
 
     /// Gives back the memory of buffers that are empty.

@@ -121,8 +121,8 @@ struct Backend {
 /// How long a session that ends may take to write its last words.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// What a statement may still take when its client has closed its side: one that only shut its
-/// sending half is waiting for the reply, and nothing tells the two apart.
+/// How long a statement may be silent when its client has closed its side: one that only shut its
+/// sending half is waiting for the reply, and nothing tells the two apart while none flows.
 const GONE_GRACE: Duration = Duration::from_secs(1);
 
 /// After that a statement of a client that is gone is cancelled; it has this long to answer.
@@ -169,11 +169,12 @@ impl Relay {
             catalogs,
             phase,
         } = self;
+        let message_bytes_max = shared.limits.wire.message_bytes_max;
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let mut running = Running {
             relay: Session { worker, shared, database, conversation, caller, startup },
             news: News::new(commands, snapshots, catalogs, phase),
-            io: Io::new(client, read),
+            io: Io::new(client, read, message_bytes_max),
             out: Output::default(),
             backend: None,
             timer: Box::pin(sleep(Duration::ZERO)),
@@ -349,7 +350,11 @@ impl Running {
                     && (self.io.is_client_flushed() || Instant::now() >= deadline)
             }
             (None, Some((deadline, cancelled))) => {
-                !self.relay.conversation.is_busy() || cancelled && Instant::now() >= deadline
+                let answered = !self.relay.conversation.is_busy()
+                    && !self.io.has_message()
+                    && self.out.client.is_empty()
+                    && self.io.is_client_flushed();
+                answered || cancelled && Instant::now() >= deadline
             }
             (None, None) => false,
         }
@@ -446,6 +451,11 @@ impl Running {
         if let Some((deadline, false)) = self.client_gone
             && Instant::now() >= deadline
         {
+            if !self.io.is_client_flushed() {
+                // It is the client that takes its time.
+                self.client_gone = Some((Instant::now() + GONE_GRACE, false));
+                return;
+            }
             self.relay.conversation.on_cancel(&mut self.out);
             self.client_gone = Some((Instant::now() + GONE_PATIENCE, true));
         }
@@ -454,7 +464,14 @@ impl Running {
     fn on_io(&mut self, happened: Happened) {
         match happened {
             Happened::Progress => (),
-            Happened::ServerSent => self.take_server_bytes(),
+            Happened::ServerSent => {
+                self.take_server_bytes();
+                if let Some((deadline, false)) = &mut self.client_gone
+                    && self.io.has_client()
+                {
+                    *deadline = Instant::now() + GONE_GRACE;
+                }
+            }
             Happened::ClientClosed | Happened::ClientGone => {
                 if let Happened::ClientGone = happened {
                     drop(self.io.drop_client());

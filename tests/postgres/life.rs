@@ -147,18 +147,6 @@ fn on_sigterm_idle_clients_are_told_and_transactions_finish() {
 }
 
 #[test]
-fn a_server_that_restarts_ends_its_sessions_and_serves_the_next() {
-    let mut house = House::new(Config::new());
-    let token = house.principal("rob", &["SELECT ON public.orders"]);
-    let mut session = house.daypass.open_psql("rob", &token, "shop");
-    assert_eq!(session.run("SELECT count(*) FROM orders;").stdout, "100");
-    house.server.restart();
-    let output = session.run("SELECT 1;");
-    assert!(!output.stderr.is_empty(), "{output:?}");
-    assert_eq!(house.daypass.psql("rob", &token, "shop", "SELECT 1").expect_success(), "1");
-}
-
-#[test]
 fn notifications_reach_a_session_that_listens() {
     let script = r#"
 import psycopg
@@ -200,7 +188,12 @@ fn the_statement_of_a_client_that_vanishes_is_cancelled() {
 
 #[test]
 fn every_version_that_is_installed_is_logged_in_to_and_asked() {
-    for version in versions_available() {
+    let versions = versions_available();
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        let majors: Vec<_> = versions.iter().map(|version| version.major).collect();
+        assert!((13..=18).all(|major| majors.contains(&major)), "run scripts/install: {majors:?}");
+    }
+    for version in versions {
         let server = Postgres::start(Options { version: Some(version), ..Options::default() });
         server.sql("CREATE TABLE numbers AS SELECT generate_series(1, 5) AS n");
         let daypass = Daypass::start(Config::new().postgres("postgres", &server, &[]));

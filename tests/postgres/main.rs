@@ -1,17 +1,29 @@
 //! The proxy before a real PostgreSQL, with real clients.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod drivers;
+mod large;
 mod life;
+mod outage;
+mod protocol;
+mod rust_driver;
 mod statements;
 mod tls;
+mod tools;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use support::{Config, Daypass, Options, Postgres};
+use support::{Config, Daypass, Options, Postgres, Version};
 
 /// A server with the tables of the stories, and a proxy before it. Shared: tests name principals of
 /// their own.
@@ -33,7 +45,13 @@ const TABLES: &str = "
 
 impl House {
     pub(crate) fn new(config: Config) -> Self {
+        Self::on(None, config)
+    }
+
+    /// One with a server of that version.
+    pub(crate) fn on(version: Option<Version>, config: Config) -> Self {
         let server = Postgres::start(Options {
+            version,
             settings: vec!["log_statement = 'all'".to_owned()],
             ..Options::default()
         });

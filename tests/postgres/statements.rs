@@ -132,18 +132,6 @@ fn what_is_not_understood_never_reaches_the_server() {
 }
 
 #[test]
-fn psql_describes_what_there_is() {
-    let _kept = house();
-    for command in
-        ["\\d", "\\d orders", "\\dt+", "\\dn", "\\df", "\\l", "\\du", "\\conninfo", "\\dp"]
-    {
-        let output = ask("gus", &["READ ON TABLE public.orders"], command);
-        assert!(output.sqlstates().is_empty(), "{command}: {output:?}");
-    }
-    assert!(ask("gus", &[], "\\d orders").stdout.contains("customer_id"));
-}
-
-#[test]
 fn a_denial_leaves_the_transaction_as_the_server_would() {
     let _kept = house();
     let output = ask(

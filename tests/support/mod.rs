@@ -36,6 +36,7 @@ mod postgres;
 mod process;
 mod psql;
 mod tls;
+mod wire;
 
 pub use clients::{java, node, python};
 pub use daypass::{Config, Daypass, id_in};
@@ -44,8 +45,9 @@ pub use postgres::{
     versions_available,
 };
 pub use process::{Output, free_port, run};
-pub use psql::{Psql, psql};
+pub use psql::{Psql, newer_psql, packaged_psql, psql};
 pub use tls::Certificates;
+pub use wire::{Message, Wire, bind, tags};
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

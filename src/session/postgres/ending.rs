@@ -10,10 +10,10 @@ use crate::session::trail::Running;
 use crate::sql::statement::Effect;
 use crate::time::Timestamp;
 use crate::wire::postgres::message::TransactionStatus;
-use crate::wire::postgres::reply::{self, Report};
+use crate::wire::postgres::reply::Report;
 
 use super::slots::Slot;
-use super::{Conversation, Link};
+use super::{ClientRest, Conversation, Link, fail_copy};
 
 /// How long a backend has to answer a cancel before it is terminated.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
@@ -58,7 +58,11 @@ impl Conversation {
         self.doomed = Some((ended, now));
         if self.copy_in {
             self.copy_in = false;
-            out.control(|server| reply::copy_fail(server, "the grant has ended"));
+            match self.client_rest {
+                // A client that never sends the rest loses its backend when patience ends.
+                ClientRest::Pass(_) => self.copy_fails = true,
+                ClientRest::None | ClientRest::Discard(_) => out.control(fail_copy),
+            }
         } else {
             self.cancel(out);
         }
@@ -117,7 +121,8 @@ impl Conversation {
             return;
         }
         self.closing = true;
-        if let Some(report) = report {
+        // Inside a row of the server's a last word would be part of it.
+        if let Some(report) = report.filter(|_| self.server_rest == 0) {
             out.say(|own| report.write(own));
         }
         out.command(Command::Close);

@@ -83,14 +83,24 @@ impl Conversation {
 
     /// What names mean inside a segment. After a statement of it that may have changed that, only what
     /// names nothing can be told (`doubtful`).
-    fn meaning_in_segment(
+    pub(super) fn meaning_in_segment(
         &mut self,
         env: &mut Env<'_>,
         out: &mut Output,
     ) -> Option<(Rc<Meaning>, bool)> {
-        if self.segment != Segment::Rest && self.meaning.is_none() && self.path_touched {
-            let last = self.last_meaning.as_ref()?;
-            return Some((Rc::clone(last), true));
+        if self.segment != Segment::Rest
+            && self.meaning.is_none()
+            && let Some(last) = &self.last_meaning
+        {
+            if self.path_touched {
+                return Some((Rc::clone(last), true));
+            }
+            // Another catalog has become current meanwhile. The path is the same, and cannot be asked here.
+            if let (Link::Open, Some(catalog)) = (&self.link, &self.catalog) {
+                let database = &self.trail.facts().database;
+                let meaning = env.meanings.get(database, catalog, last.path.clone());
+                self.meaning = Some(meaning);
+            }
         }
         let meaning = self.ready_to_analyse(env, out)?;
         Some((meaning, false))
@@ -605,7 +615,7 @@ impl Conversation {
 }
 
 /// The refusal for a statement whose names cannot be told before the segment has ended.
-fn in_doubt() -> Refusal {
+pub(super) fn in_doubt() -> Refusal {
     Refusal::Unsupported {
         what: "an earlier statement of this pipeline may have changed what names mean".into(),
         hint: Some("End the pipeline (Sync) after it, then go on.".into()),

@@ -9,7 +9,7 @@
 //!            Query                          ReadyForQuery
 //!   Rest ────────────────────────▶ Closed ────────────────▶ Rest
 //!     │                              ▲
-//!     │ Parse, Bind, …          Sync │
+//!     │ Parse, Bind, …   Sync, Query │
 //!     └──────────────────▶ Open ─────┘     Open{skipping}: an error was told, up to Sync
 //!                                          everything is dropped, as the server does
 //! ```
@@ -51,6 +51,7 @@ use crate::wire::postgres::reply::{self, Report};
 
 use apart::Journal;
 use names::Names;
+use simple::Turn;
 use slots::Slot;
 
 pub use report::upstream_report;
@@ -113,8 +114,13 @@ pub struct Conversation {
     names: Names,
     slots: VecDeque<Slot>,
     segment: Segment,
+    /// The server has been asked for its replies ahead of Sync.
+    flushed: bool,
     /// The server takes COPY data.
     copy_in: bool,
+    /// It is to be told that the COPY has failed, once the client's message at hand has passed: inside
+    /// one our words would be data, and its rest would be read as messages that nobody has decided.
+    copy_fails: bool,
     utf8: bool,
     /// A change of the catalog by this session is not committed, or not read yet.
     catalog_changed: bool,
@@ -213,7 +219,9 @@ impl Conversation {
             names: Names::default(),
             slots: VecDeque::new(),
             segment: Segment::Rest,
+            flushed: false,
             copy_in: false,
+            copy_fails: false,
             catalog_changed: false,
             path_touched: false,
             waiting_for_catalog: false,
@@ -353,6 +361,9 @@ impl Conversation {
         let left = rest - now;
         self.client_rest = if let ClientRest::Pass(_) = self.client_rest {
             out.control(|server| server.extend_from_slice(&chunk));
+            if left == 0 && std::mem::take(&mut self.copy_fails) {
+                out.control(fail_copy);
+            }
             if left == 0 { ClientRest::None } else { ClientRest::Pass(left) }
         } else if left == 0 {
             ClientRest::None
@@ -385,15 +396,14 @@ impl Conversation {
             Refusal::TooMany { what: format!("a message is over the limit of {max} bytes") };
         let taken = match header.tag {
             b'Q' | b'F' => {
-                if !self.at_rest() {
-                    return Ok(Taken::Held);
+                match self.turn_of_query(out) {
+                    Turn::Now | Turn::InSegment => {
+                        let head = input.get(..HEADER_BYTES).unwrap_or_default();
+                        self.refuse_query(head, &refusal, env, out);
+                    }
+                    Turn::Skipped => (),
+                    Turn::Later => return Ok(Taken::Held),
                 }
-                self.refuse_query(
-                    input.get(..HEADER_BYTES).unwrap_or_default(),
-                    &refusal,
-                    env,
-                    out,
-                );
                 Taken::Yes
             }
             b'P' | b'B' | b'D' | b'E' | b'C' => {
@@ -433,8 +443,10 @@ impl Conversation {
             }
             Frontend::Query(text) => self.on_query(text, frame, env, out),
             Frontend::FunctionCall => {
-                if !self.at_rest() {
-                    return self.held_unless_open('F');
+                match self.turn_of_query(out) {
+                    Turn::Now | Turn::InSegment => (),
+                    Turn::Skipped => return Ok(Taken::Yes),
+                    Turn::Later => return Ok(Taken::Held),
                 }
                 let refusal = Refusal::Unsupported {
                     what: "the function-call message is not supported".into(),
@@ -468,14 +480,6 @@ impl Conversation {
             }
         }
         Ok(Taken::Yes)
-    }
-
-    /// A simple message inside an unfinished segment has no defined end; the rest wait their turn.
-    fn held_unless_open(&self, tag: char) -> Result<Taken, Violation> {
-        match self.segment {
-            Segment::Open { .. } => Err(Violation::Unexpected(tag)),
-            Segment::Rest | Segment::Closed => Ok(Taken::Held),
-        }
     }
 
     /// Whether nothing is under way that a new query or segment must wait for.
@@ -594,6 +598,11 @@ impl Conversation {
             hint: report.hint,
         }))
     }
+}
+
+/// Tells the server that a COPY has failed because its grant has ended.
+fn fail_copy(server: &mut Vec<u8>) {
+    reply::copy_fail(server, "the grant has ended");
 }
 
 fn is_utf8(encoding: &str) -> bool {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::names::{Portal, Prepared};
 use super::report::report;
 use super::slots::{Internal, Slot, Then};
-use super::{Conversation, Env, Segment};
+use super::{Conversation, Env, Segment, fail_copy};
 
 /// The longest message of a server that is held whole: those that we read. Rows and COPY data pass.
 const CONTROL_BYTES_MAX: usize = 16 << 20;
@@ -47,7 +47,7 @@ impl Conversation {
             }
             let Some(rest) = input.get(at..) else { break };
             let Some(header) = frame::header(rest)? else { break };
-            if matches!(header.tag, b'D' | b'd' | b'N' | b'A') && !self.is_internal(header.tag) {
+            if self.passes_in_pieces(header.tag) {
                 rows += u64::from(header.tag == b'D');
                 self.server_rest = header.total;
                 continue;
@@ -80,10 +80,12 @@ impl Conversation {
         }
     }
 
-    /// Whether a message answers a query of our own, of which the client hears nothing. What comes by
-    /// itself, a notification, passes all the same.
-    fn is_internal(&self, tag: u8) -> bool {
-        tag != b'A' && matches!(self.slots.front(), Some(Slot::Internal(_)))
+    /// Whether a message need not be there as a whole: rows and COPY data, and notices of what runs. While
+    /// something runs we have nothing to say of our own, so that no word of ours gets inside. What may
+    /// come at any time, a notification, is whole.
+    fn passes_in_pieces(&self, tag: u8) -> bool {
+        matches!(tag, b'D' | b'd' | b'N')
+            && matches!(self.slots.front(), Some(Slot::Query { .. } | Slot::Execute { .. }))
     }
 
     fn on_reply(
@@ -258,7 +260,7 @@ impl Conversation {
         }
         if self.doomed.is_some() {
             self.copy_in = false;
-            out.control(|server| reply::copy_fail(server, "the grant has ended"));
+            out.control(fail_copy);
         }
     }
 
@@ -346,6 +348,7 @@ impl Conversation {
         }
         out.pass(range);
         self.segment = Segment::Rest;
+        self.flushed = false;
         self.at_boundary(status, env, out);
         Ok(())
     }

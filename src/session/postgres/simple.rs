@@ -14,9 +14,22 @@ use crate::wire::postgres::frame::Violation;
 use crate::wire::postgres::message::TransactionStatus;
 use crate::wire::postgres::reply::{self, Report};
 
+use super::extended::in_doubt;
 use super::report::report;
 use super::slots::Slot;
 use super::{Conversation, Env, Link, Segment, Taken};
+
+/// When a simple query may be taken.
+pub(super) enum Turn {
+    /// Now: nothing is under way.
+    Now,
+    /// Now, and it ends a segment of which everything has been done.
+    InSegment,
+    /// Never: an error was told, and up to Sync everything is dropped.
+    Skipped,
+    /// When something else has been answered.
+    Later,
+}
 
 /// Whether it takes back, for all or part of the transaction, what SET did in it.
 fn ends_transaction(statement: &Statement) -> bool {
@@ -31,8 +44,11 @@ impl Conversation {
         env: &mut Env<'_>,
         out: &mut Output,
     ) -> Result<Taken, Violation> {
-        if !self.at_rest() {
-            return self.held_unless_open('Q');
+        match self.turn_of_query(out) {
+            Turn::Now => (),
+            Turn::InSegment => return Ok(self.on_query_in_segment(bytes, frame, env, out)),
+            Turn::Skipped => return Ok(Taken::Yes),
+            Turn::Later => return Ok(Taken::Held),
         }
         if let Some(refusal) = self.refuse_unreachable() {
             self.refuse_query(bytes, &refusal, env, out);
@@ -56,6 +72,90 @@ impl Conversation {
             Err(refusal) => self.refuse_query(bytes, &refusal, env, out),
         }
         Ok(Taken::Yes)
+    }
+
+    /// Whether a simple query may be taken now. Inside a segment, where pgjdbc sends a SAVEPOINT behind its
+    /// BEGIN, all that stands before it has to be answered first: after an error the server would skip it.
+    pub(super) fn turn_of_query(&mut self, out: &mut Output) -> Turn {
+        match self.segment {
+            Segment::Open { skipping: true } => Turn::Skipped,
+            Segment::Open { skipping: false } if !self.slots.is_empty() => {
+                if !std::mem::replace(&mut self.flushed, true) {
+                    out.control(reply::flush);
+                }
+                Turn::Later
+            }
+            Segment::Open { skipping: false } if self.canceling || self.waiting_for_catalog => {
+                Turn::Later
+            }
+            Segment::Open { skipping: false } => {
+                self.flushed = false;
+                if let Link::Open = self.link {
+                    return Turn::InSegment;
+                }
+                // Without a server nothing is left of the segment.
+                self.segment = Segment::Rest;
+                Turn::Now
+            }
+            Segment::Rest if self.at_rest() => Turn::Now,
+            Segment::Rest | Segment::Closed => Turn::Later,
+        }
+    }
+
+    /// A simple query behind the messages of a segment, all of which have been done: it ends the segment.
+    fn on_query_in_segment(
+        &mut self,
+        bytes: &[u8],
+        frame: &[u8],
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) -> Taken {
+        let text = match self.text(bytes) {
+            Ok(text) => text,
+            Err(refusal) => {
+                self.refuse_query(bytes, &refusal, env, out);
+                return Taken::Yes;
+            }
+        };
+        let Some((meaning, doubtful)) = self.meaning_in_segment(env, out) else {
+            return Taken::Held;
+        };
+        let analysis = match self.analyse(text, &meaning, env, out) {
+            Ok(Some(analysis)) => analysis,
+            Ok(None) => return Taken::Held,
+            Err(refusal) => {
+                self.refuse_query(bytes, &refusal, env, out);
+                return Taken::Yes;
+            }
+        };
+        let statements = &analysis.statements;
+        // Its end would commit what the segment did under a grant that has ended since.
+        let ended = self.gate.ended_in_transaction(env.now);
+        let rolls_back = matches!(&**statements, [only] if only.effect == Effect::Rollback);
+        if let (Some(ended), false) = (ended, rolls_back) {
+            let refusal = Refusal::TransactionEnded(ended);
+            if statements.is_empty() {
+                self.refuse_query(bytes, &refusal, env, out);
+            } else {
+                self.refuse_statements(text, &analysis, &[], &refusal, env, out);
+            }
+        } else if doubtful && statements.iter().any(|statement| !statement.accesses.is_empty()) {
+            self.refuse_statements(text, &analysis, &[], &in_doubt(), env, out);
+        } else if statements.iter().any(|s| matches!(s.effect, Effect::Call(_))) {
+            let refusal = Refusal::Unsupported {
+                what: "a call on the schema daypass has to stand behind a Sync".into(),
+                hint: None,
+            };
+            self.refuse_statements(text, &analysis, &[], &refusal, env, out);
+        } else if statements.is_empty() {
+            // Nothing in it could need a permit, and the server ends the segment with it.
+            out.control(|server| server.extend_from_slice(frame));
+            self.slots.push_back(Slot::Query { runs: VecDeque::new(), text: None });
+            self.segment = Segment::Closed;
+        } else {
+            self.decide_query(text, frame, &analysis, &meaning, env, out);
+        }
+        Taken::Yes
     }
 
     /// What a text means; `None` when a fresh catalog was asked for, since the one at hand lacks a name.
@@ -308,7 +408,9 @@ impl Conversation {
 
     /// The error of a simple query, which leaves the transaction as if the server had raised it.
     pub(super) fn answer_query_with(&mut self, told: &Report, out: &mut Output) {
-        if matches!(self.link, Link::Open) && self.transaction == TransactionStatus::Active {
+        // Where a segment has left the transaction, only the server knows.
+        let open = self.transaction == TransactionStatus::Active || self.segment != Segment::Rest;
+        if matches!(self.link, Link::Open) && open {
             let mut error = Vec::new();
             told.write(&mut error);
             // Not SQL, so it must fail, and it does nothing else.

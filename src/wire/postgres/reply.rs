@@ -249,6 +249,11 @@ pub fn sync(out: &mut Vec<u8>) {
     frame(out, b'S', |_| ());
 }
 
+/// To a server: replies so far are wanted now.
+pub fn flush(out: &mut Vec<u8>) {
+    frame(out, b'H', |_| ());
+}
+
 /// To a server: goodbye.
 pub fn terminate(out: &mut Vec<u8>) {
     frame(out, b'X', |_| ());

@@ -1,13 +1,17 @@
 //! Single stories, each a rule of ARCHITECTURE.md.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::record::{Outcome, Verdict};
 use crate::audit::redact;
+use crate::session::output::Command;
+use crate::sql::catalog::Catalog;
 use crate::wire::postgres::message::TransactionStatus;
+use crate::wire::postgres::reply::Report;
 
 use super::client::Sent;
-use super::{House, grant};
+use super::{House, catalog, grant};
 
 fn send(house: &mut House, messages: &[Sent]) {
     for message in messages {
@@ -74,6 +78,68 @@ fn a_denial_in_a_pipeline_undoes_what_stood_before_it() {
     assert_eq!(house.told(), ["1", "2", "C", "E42501", "ZI"]);
     // The server itself failed the implicit transaction: it was sent what must fail, then Sync.
     assert_eq!(ran(&house), ["INSERT INTO t0 (a) VALUES (1)"]);
+}
+
+#[test]
+fn a_simple_query_behind_an_unfinished_segment_ends_it() {
+    let mut house = with_grant("SELECT ON public.t0");
+    let begin = [Sent::Parse("", "BEGIN".into()), Sent::Bind("", ""), Sent::Execute("")];
+    send(&mut house, &begin);
+    send(&mut house, &[Sent::Query("SELECT a FROM t0".into())]);
+    assert_eq!(house.told(), ["1", "2", "C", "T", "D", "D", "C", "ZT"]);
+    // One that is denied fails the transaction that only the server knows of.
+    assert_eq!(query(&mut house, "COMMIT"), ["C", "ZI"]);
+    send(&mut house, &begin);
+    send(&mut house, &[Sent::Query("SELECT a FROM t1".into()), Sent::Sync]);
+    assert_eq!(house.told(), ["1", "2", "C", "E42501", "ZE", "ZE"]);
+    assert_eq!(query(&mut house, "ROLLBACK"), ["C", "ZI"]);
+    // Nor does it commit what was done under a grant that has ended since.
+    house.add("g_2", "INSERT ON public.t1", 1_000);
+    let insert = [
+        Sent::Parse("", "INSERT INTO t1 (a) VALUES (1)".into()),
+        Sent::Bind("", ""),
+        Sent::Execute(""),
+    ];
+    send(&mut house, &insert);
+    house.revoke("g_2");
+    send(&mut house, &[Sent::Query("SELECT a FROM t0".into())]);
+    assert_eq!(house.told(), ["1", "2", "C", "E42501", "ZI"]);
+    // After an error it is skipped as all else is.
+    send(&mut house, &[Sent::Parse("", "SELECT a FROM t1".into())]);
+    send(&mut house, &[Sent::Query("ROLLBACK".into()), Sent::Sync]);
+    assert_eq!(house.told(), ["E42501", "ZI"]);
+    let inserted = "INSERT INTO t1 (a) VALUES (1)";
+    let expected = ["BEGIN", "SELECT a FROM t0", "COMMIT", "BEGIN", "ROLLBACK", inserted];
+    assert_eq!(ran(&house), expected);
+}
+
+#[test]
+fn a_session_that_is_ended_inside_a_row_ends_without_a_word() {
+    let mut house = with_grant("SELECT ON public.t0");
+    query(&mut house, "SELECT a FROM t0");
+    house.client_sends(&Sent::Query("SELECT a FROM t0".into()).bytes());
+    let row = house.server.out.iter().position(|&byte| byte == b'D').unwrap();
+    house.server_delivers(row + 7);
+    let told = house.client_out.len();
+    assert_eq!(told, row + 7);
+    let report = Report::fatal("57P01", "the token of this session was revoked");
+    house.machine.close(Some(report), &mut house.out);
+    house.apply();
+    assert!(house.closed);
+    assert_eq!(house.client_out.len(), told);
+}
+
+#[test]
+fn a_catalog_that_changes_inside_a_segment_holds_nobody_up() {
+    let mut house = with_grant("SELECT ON public.t0");
+    let read = [Sent::Parse("", "SELECT a FROM t0".into()), Sent::Bind("", ""), Sent::Execute("")];
+    send(&mut house, &read);
+    let changed = Catalog { version: 2, ..Catalog::clone(&catalog()) };
+    house.machine.set_catalog(Arc::new(changed));
+    send(&mut house, &read);
+    send(&mut house, &[Sent::Sync]);
+    let answers = ["1", "2", "D", "D", "C"];
+    assert_eq!(house.told(), [&answers[..], &answers, &["ZI"]].concat());
 }
 
 #[test]
@@ -194,6 +260,31 @@ fn a_copy_in_progress_is_ended_when_its_grant_ends() {
     house.client_sends(&Sent::CopyDone.bytes());
     house.settle();
     assert_eq!(house.told(), ["E57014", "ZI"]);
+}
+
+#[test]
+fn a_copy_is_ended_between_its_messages_and_never_inside_one() {
+    let data = Sent::CopyData.bytes();
+    let (head, tail) = data.split_at(6);
+    let begun = || {
+        let mut house = with_grant("INSERT ON public.t0");
+        send(&mut house, &[Sent::Query("COPY t0 (a) FROM STDIN".into())]);
+        house.client_sends(head);
+        house.revoke("g_1");
+        house.settle();
+        assert_eq!(house.told(), ["G"]);
+        house
+    };
+    let mut house = begun();
+    house.client_sends(tail);
+    house.settle();
+    assert_eq!(house.told(), ["E57014", "ZI"]);
+    assert_eq!(query(&mut house, "SELECT 1"), ["E42501", "ZI"]);
+
+    // One that never sends the rest does not keep its locks.
+    let mut house = begun();
+    house.pass_time(Duration::from_secs(5));
+    assert!(house.pending.contains(&Command::TerminateUpstream), "{}", house.describe());
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(super) struct FakeServer {
     running: Option<bool>,
     /// Taking COPY data; whether for a simple query.
     copying: Option<bool>,
+    /// The beginning of COPY data, which may come in pieces.
+    partial: Vec<u8>,
     /// Queries and Syncs that are to be answered with ReadyForQuery.
     unanswered: usize,
 }
@@ -48,6 +50,7 @@ impl Default for FakeServer {
             ran: Vec::new(),
             running: None,
             copying: None,
+            partial: Vec::new(),
             unanswered: 0,
         }
     }
@@ -66,8 +69,16 @@ impl FakeServer {
     }
 
     /// Takes bytes; `readable` are the relations that may be read at this moment.
-    pub(super) fn receive(&mut self, mut bytes: &[u8], readable: &[String]) {
+    pub(super) fn receive(&mut self, bytes: &[u8], readable: &[String]) {
+        let mut input = std::mem::take(&mut self.partial);
+        input.extend_from_slice(bytes);
+        let mut bytes = &input[..];
         while let Some(header) = frame::header(bytes).unwrap() {
+            if header.tag == b'd' && bytes.len() < header.total {
+                self.partial = bytes.to_vec();
+                bytes = &[];
+                break;
+            }
             let body = bytes[HEADER_BYTES..header.total].to_vec();
             bytes = &bytes[header.total..];
             if header.tag == b'Q' || header.tag == b'S' && self.copying.is_none() {
@@ -87,6 +98,11 @@ impl FakeServer {
             self.fail("57014");
             self.after(simple);
         }
+    }
+
+    /// Says something that nobody has asked for.
+    pub(super) fn notify(&mut self) {
+        write_frame(&mut self.out, b'A', |out| out.extend_from_slice(b"\0\0\0\x07news\0hello\0"));
     }
 
     /// What is running comes to its end.
