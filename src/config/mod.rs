@@ -3,6 +3,7 @@
 //! Others are handed values from here, never these types' file. `config/daypass.toml` shows every
 //! setting with its default; a test holds the two together.
 
+mod change;
 mod read;
 mod source;
 

@@ -70,6 +70,8 @@ pub struct Database {
     pub primary: Target,
     /// Its names.
     pub catalogs: Catalogs,
+    /// How often they are read again.
+    pub catalog_refresh: Duration,
 }
 
 /// What all sessions share.
@@ -399,6 +401,14 @@ impl Running {
                 self.reason = "ended by an operator";
                 self.end_with(Report::fatal("57P01", format!("the session was ended by {by}")));
             }
+            Event::Command(Command::Leave { why }) => {
+                self.reason = why;
+                self.relay.conversation.on_drain(why, &mut self.out);
+            }
+            Event::Command(Command::End { why }) => {
+                self.reason = why;
+                self.end_with(Report::fatal("57P01", why));
+            }
             Event::Snapshot => self.on_snapshot(),
             Event::Catalog => {
                 let catalog = self.relay.catalogs.borrow_and_update().clone();
@@ -421,7 +431,7 @@ impl Running {
             Phase::Serving => (),
             Phase::Draining => {
                 self.reason = ENDING;
-                self.relay.conversation.on_drain(&mut self.out);
+                self.relay.conversation.on_drain(ENDING, &mut self.out);
             }
             Phase::Ending => {
                 self.reason = ENDING;

@@ -67,7 +67,7 @@ fn full() -> AuditRecord {
     }
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::SessionStart,
     Kind::SessionEnd,
     Kind::LoginRefused,
@@ -76,6 +76,7 @@ const KINDS: [Kind; 10] = [
     Kind::Grant,
     Kind::Request,
     Kind::Token,
+    Kind::Configuration,
     Kind::Recorder,
     Kind::Gap,
 ];

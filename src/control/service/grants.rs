@@ -127,7 +127,7 @@ impl Service {
     pub(super) fn duration(&self, text: &str) -> Result<Duration, ControlError> {
         let asked =
             duration::parse(text).map_err(|error| ControlError::invalid(error.to_string()))?;
-        let max = self.settings.duration_max;
+        let max = self.rules.load().duration_max;
         if asked > max {
             return Err(ControlError::invalid(format!(
                 "a grant lasts at most {}",

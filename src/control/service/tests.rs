@@ -49,18 +49,24 @@ fn open(folder: &std::path::Path) -> Arc<Service> {
         file: Some(folder.join("audit.jsonl")),
         ..recorder::Settings::default()
     });
-    Service::new(Settings {
+    let settings = Settings {
         store: Store::open_at(&folder.join("daypass.db"), NOW.get()).unwrap(),
         recorder: recorder.unwrap(),
         registry: Arc::default(),
+        clock: || NOW.get(),
+    };
+    Service::new(settings, rules())
+}
+
+fn rules() -> Rules {
+    Rules {
         databases: vec![("shop".into(), Engine::Postgres), ("crm".into(), Engine::Postgres)],
         ttl_default: HOUR / 4,
         ttl_max: HOUR * 12,
         duration_max: HOUR * 8,
         waiting_max: HOUR * 2,
-        approvers: vec![name("carol"), name("alice")],
-        clock: || NOW.get(),
-    })
+        approval: ApprovalRule { approvers: vec![name("carol"), name("alice")] },
+    }
 }
 
 fn name(text: &str) -> PrincipalName {

@@ -25,12 +25,13 @@ impl Service {
         operators_only(actor, "issue tokens")?;
         self.recordable()?;
         let principal = principal_name(&wish.principal)?;
+        let rules = self.rules();
         let ttl = match &wish.ttl {
             Some(text) => parse_duration(text).map_err(ControlError::invalid)?,
-            None => self.settings.ttl_default,
+            None => rules.ttl_default,
         };
-        if ttl > self.settings.ttl_max {
-            let max = duration::short(self.settings.ttl_max);
+        if ttl > rules.ttl_max {
+            let max = duration::short(rules.ttl_max);
             return Err(ControlError::invalid(format!("a token lives at most {max}")));
         }
         let unlucky = |_| ControlError::unavailable("the system gives no randomness");

@@ -98,16 +98,18 @@ impl Conversation {
         self.canceling = false;
     }
 
-    /// The server is going down: idle clients are told at once, others after their transaction.
-    pub fn on_drain(&mut self, out: &mut Output) {
-        self.draining = true;
+    /// The session is to end: an idle client is told why at once, others after their transaction.
+    pub fn on_drain(&mut self, why: &'static str, out: &mut Output) {
+        self.draining = Some(why);
         self.close_if_drained(out);
     }
 
     pub(super) fn close_if_drained(&mut self, out: &mut Output) {
-        if self.draining && self.transaction == TransactionStatus::Idle && self.at_rest() {
-            let report = Report::fatal("57P01", "the proxy is shutting down");
-            self.close(Some(report), out);
+        if let Some(why) = self.draining
+            && self.transaction == TransactionStatus::Idle
+            && self.at_rest()
+        {
+            self.close(Some(Report::fatal("57P01", why)), out);
         }
     }
 

@@ -139,7 +139,7 @@ pub struct Conversation {
     poison: Box<str>,
     assumed_path: Box<[Box<str>]>,
     closing: bool,
-    draining: bool,
+    draining: Option<&'static str>,
 }
 
 /// The connection to the primary.
@@ -229,7 +229,7 @@ impl Conversation {
             poison: start.poison,
             assumed_path: start.assumed_path,
             closing: false,
-            draining: false,
+            draining: None,
         }
     }
 
