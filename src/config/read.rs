@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::files::{check_private_folder, folder, hash_key, secret_file};
 use super::source::{ConfigErrors, Environment, Located, Section, Source, one_of};
 use super::{
     Api, Approval, Audit, Config, Database, Grant, Limits, Listener, Parameters, Request,
@@ -217,18 +217,7 @@ fn url(text: &str) -> Result<String, String> {
 /// From `password-file`, or from the environment by `password = "${NAME}"`.
 fn password(section: &Section<'_>) -> Option<Secret> {
     let from_file = section.parsed("password-file", |text| {
-        let path = section.source.resolve(text);
-        let mut bytes = std::fs::read(&path)
-            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-        // Editors end a file with a newline; no password does.
-        if bytes.ends_with(b"\n") {
-            bytes.pop();
-            bytes.pop_if(|byte| *byte == b'\r');
-        }
-        if bytes.is_empty() {
-            return Err(format!("{} is empty", path.display()));
-        }
-        Ok(Secret::new(bytes))
+        secret_file(&section.source.resolve(text)).map(Secret::new)
     });
     let from_environment = section.parsed("password", |text| {
         let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
@@ -300,12 +289,7 @@ fn audit(section: Section<'_>) -> Audit {
     let literals = section
         .choice("literals", &[("full", Literals::Full), ("redacted", Literals::Redacted)])
         .map_or(Literals::Full, |literals| literals.value);
-    let bytes_max = section.bytes("parameter-bytes-max", 16..=1 << 20, 1 << 10);
-    let full = Parameters::Full { bytes_max };
-    let parameters = section.choice(
-        "parameters",
-        &[("full", full), ("hashed", Parameters::Hashed), ("omitted", Parameters::Omitted)],
-    );
+    let parameters = parameters(&section);
     let text_bytes_max =
         section.bytes("text-bytes-max", 64..=16 << 20, TextSettings::default().bytes_max);
     section.finish();
@@ -313,8 +297,26 @@ fn audit(section: Section<'_>) -> Audit {
         recorder,
         mode: mode.map_or(Mode::Buffered, |mode| mode.value),
         text: TextSettings { literals, bytes_max: text_bytes_max },
-        parameters: parameters.map_or(full, |parameters| parameters.value),
+        parameters,
     }
+}
+
+/// What is kept of bind parameters.
+fn parameters(section: &Section<'_>) -> Parameters {
+    let full =
+        Parameters::Full { bytes_max: section.bytes("parameter-bytes-max", 16..=1 << 20, 1 << 10) };
+    let key = section.parsed("hash-key-file", |text| hash_key(&section.source.resolve(text)));
+    let hashed = Parameters::Hashed { key: key.map(|key| key.value) };
+    let chosen = section.choice("parameters", &[("full", 0), ("hashed", 1), ("omitted", 2)]);
+    let chosen = match chosen.map(|chosen| chosen.value) {
+        Some(1) => hashed,
+        Some(2) => Parameters::Omitted,
+        _ => full,
+    };
+    if section.has("hash-key-file") && !matches!(chosen, Parameters::Hashed { .. }) {
+        section.error("`hash-key-file` is for parameters = \"hashed\"");
+    }
+    chosen
 }
 
 fn limits(section: Section<'_>) -> Limits {
@@ -453,47 +455,10 @@ fn default_path(section: &Section<'_>, name: &str) -> Located<PathBuf> {
     }
 }
 
-fn folder(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 fn parent_exists(section: &Section<'_>, file: &Located<PathBuf>) {
     let folder = folder(&file.value);
     if !folder.is_dir() {
         let sentence = format!("there is no folder {}", folder.display());
         section.source.error(Some(file.position), sentence);
     }
-}
-
-/// Whether nobody else can enter the folder of the socket, when there is one: whoever connects is
-/// an operator.
-fn check_private_folder(socket: &Path) -> Result<(), String> {
-    let folder = folder(socket);
-    let Ok(metadata) = std::fs::metadata(folder) else { return Ok(()) };
-    let shown = folder.display();
-    if !metadata.is_dir() {
-        return Err(format!("{shown} is not a folder"));
-    }
-    // The owner of a process's own entry is its effective user (proc_pid(5)).
-    let own = std::fs::metadata("/proc/self").map(|own| own.uid());
-    if own.is_ok_and(|own| own != metadata.uid()) {
-        return Err(format!("the folder {shown} of the API's socket belongs to another user"));
-    }
-    let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(format!(
-            "others can enter the folder {shown} of the API's socket (mode {mode:04o}): run \
-             `chmod 700 {shown}`, or give the socket a folder of its own, which is then made"
-        ));
-    }
-    Ok(())
-}
-
-/// Makes the folder of the socket, mode 0700, when there is none; checks it in any case.
-pub(super) fn make_private_folder(socket: &Path) -> Result<(), String> {
-    let folder = folder(socket);
-    if let Err(error) = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder) {
-        return Err(format!("the folder {} cannot be made: {error}", folder.display()));
-    }
-    check_private_folder(socket)
 }

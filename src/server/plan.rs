@@ -69,7 +69,7 @@ impl Plan {
                 Err(error) => errors.add(Some(approver.position), error.to_string()),
             }
         }
-        let parameter_settings = parameters(config.audit.parameters, run_key, &mut errors);
+        let parameter_settings = parameters(&config.audit.parameters, run_key, &mut errors);
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let parse_limits = ParseLimits {
             bytes_max: config.limits.wire.statement_bytes_max,
@@ -141,20 +141,27 @@ fn databases(config: &Config, errors: &mut ConfigErrors) -> Vec<Database> {
 }
 
 fn parameters(
-    setting: Parameters,
+    setting: &Parameters,
     run_key: &RunKey,
     errors: &mut ConfigErrors,
 ) -> ParameterSettings {
     match setting {
-        Parameters::Full { bytes_max } => ParameterSettings::Full { bytes_max },
+        Parameters::Full { bytes_max } => ParameterSettings::Full { bytes_max: *bytes_max },
         Parameters::Omitted => ParameterSettings::Omitted,
-        Parameters::Hashed => match &run_key.0 {
-            Some(key) => ParameterSettings::Hashed(key.clone()),
-            None => {
-                errors.add(None, "no key for hashed parameters: the system gives no randomness");
-                ParameterSettings::Omitted
+        Parameters::Hashed { key } => {
+            let key = match key {
+                Some(key) => HashKey::new(key),
+                None => run_key.0.clone(),
+            };
+            match key {
+                Some(key) => ParameterSettings::Hashed(key),
+                None => {
+                    errors
+                        .add(None, "no key for hashed parameters: the system gives no randomness");
+                    ParameterSettings::Omitted
+                }
             }
-        },
+        }
     }
 }
 

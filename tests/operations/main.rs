@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod hashes;
 mod reload;
 
 use serde_json::Value;
