@@ -1,10 +1,19 @@
 //! What an operator does to a proxy that runs, and what the repository gives them for it.
+#![allow(
+    clippy::allow_attributes,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may stop"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod hashes;
 mod reload;
+mod service;
 
 use serde_json::Value;
 use support::{Config, Daypass, Options, Postgres};
