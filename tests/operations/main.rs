@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod examples;
 mod hashes;
 mod reload;
 mod service;
