@@ -130,12 +130,14 @@ impl Conversation {
         !self.slots.is_empty()
     }
 
-    /// The connection to the server is gone. `told`: the server said why before.
+    /// The connection to the server is gone. The client is told, unless the server did so itself.
     pub fn on_server_gone(&mut self, now: Timestamp, out: &mut Output) {
         self.settle(now, Outcome::Unknown, out);
-        let report = Report::fatal("08006", "the connection to the database server is lost")
-            .hint("Connect again. A statement that was under way may or may not have run.");
-        self.close(Some(report), out);
+        let report = (!self.server_said_why).then(|| {
+            Report::fatal("08006", "the connection to the database server is lost")
+                .hint("Connect again. A statement that was under way may or may not have run.")
+        });
+        self.close(report, out);
     }
 
     /// The session is over: every statement that was under way gets its result record.

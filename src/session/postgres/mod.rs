@@ -140,6 +140,8 @@ pub struct Conversation {
     assumed_path: Box<[Box<str>]>,
     closing: bool,
     draining: Option<&'static str>,
+    /// The server has told the client why it ends the session.
+    server_said_why: bool,
 }
 
 /// The connection to the primary.
@@ -230,6 +232,7 @@ impl Conversation {
             assumed_path: start.assumed_path,
             closing: false,
             draining: None,
+            server_said_why: false,
         }
     }
 
