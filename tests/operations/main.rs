@@ -15,6 +15,7 @@ mod examples;
 mod hashes;
 mod reload;
 mod service;
+mod terminal;
 
 use serde_json::Value;
 use support::{Config, Daypass, Options, Postgres};

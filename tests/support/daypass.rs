@@ -212,6 +212,7 @@ impl Daypass {
             .args(args)
             .current_dir(self.folder.path())
             .env_remove("DAYPASS_TOKEN")
+            .env_remove("COLUMNS")
             .env("DAYPASS_URL", format!("unix:{}", self.socket().display()))
             .envs(env.iter().copied());
         run(&mut command, "")
