@@ -15,6 +15,8 @@ use super::{
 };
 use crate::audit::recorder::{Mode, Settings};
 use crate::audit::redact::{Literals, TextSettings};
+use crate::grant::LIFE;
+use crate::grant::request::WAITING_MAX;
 use crate::identity::PrincipalName;
 use crate::secret::Secret;
 use crate::sql::Engine;
@@ -24,6 +26,7 @@ use crate::wire;
 const ENGINES: [(&str, Engine); 2] = [("postgres", Engine::Postgres), ("mysql", Engine::Mysql)];
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// Reads a configuration from its text. `file` names it in errors and anchors relative paths.
 pub(super) fn config(
@@ -177,7 +180,7 @@ fn database(section: Section<'_>) -> Option<Database> {
     let replicas = section.strings("replicas");
     let replicas = replicas.into_iter().filter_map(|replica| section.parse(replica, url)).collect();
     let password = password(&section);
-    let catalog_refresh = section.duration("catalog-refresh", MINUTE / 2);
+    let catalog_refresh = section.duration("catalog-refresh", 24 * HOUR, MINUTE / 2);
     let advice = "write second-lock = \"none\": roles in the database itself, \"role\", \
                   come with a later version of Daypass, and nothing is promised before";
     let lock = section.parsed("second-lock", |text| match text {
@@ -364,7 +367,7 @@ fn limits(section: Section<'_>) -> Limits {
             1..=1_000_000,
             limits.sessions_per_principal_max,
         ),
-        login_deadline: section.duration("login-deadline", limits.login_deadline),
+        login_deadline: section.duration("login-deadline", 10 * MINUTE, limits.login_deadline),
     };
     if limits.wire.statement_bytes_max > limits.wire.message_bytes_max {
         section.error("`statement-bytes-max` is more than `message-bytes-max`, which carries it");
@@ -375,8 +378,8 @@ fn limits(section: Section<'_>) -> Limits {
 
 fn token(section: Section<'_>) -> Token {
     let token = Token {
-        ttl_default: section.duration("ttl-default", 15 * MINUTE),
-        ttl_max: section.duration("ttl-max", 12 * HOUR),
+        ttl_default: section.duration("ttl-default", YEAR, 15 * MINUTE),
+        ttl_max: section.duration("ttl-max", YEAR, 12 * HOUR),
     };
     if token.ttl_default > token.ttl_max {
         section.error("`ttl-default` is more than `ttl-max`");
@@ -386,13 +389,13 @@ fn token(section: Section<'_>) -> Token {
 }
 
 fn grant(section: Section<'_>) -> Grant {
-    let duration_max = section.duration("duration-max", 7 * 24 * HOUR);
+    let duration_max = section.duration("duration-max", LIFE.max, LIFE.max);
     section.finish();
     Grant { duration_max }
 }
 
 fn request(section: Section<'_>) -> Request {
-    let waiting_max = section.duration("waiting-max", 24 * HOUR);
+    let waiting_max = section.duration("waiting-max", WAITING_MAX, WAITING_MAX);
     section.finish();
     Request { waiting_max }
 }
@@ -432,7 +435,7 @@ fn log(section: Section<'_>) -> Log {
 
 fn server(section: Section<'_>) -> Server {
     let threads = section.count("threads", 0..=1_024, 0);
-    let drain_deadline = section.duration("drain-deadline", MINUTE / 2);
+    let drain_deadline = section.duration("drain-deadline", 24 * HOUR, MINUTE / 2);
     section.finish();
     Server { threads, drain_deadline }
 }

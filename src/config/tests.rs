@@ -188,8 +188,22 @@ ttl-default = "soon"
             "14:10: `stdout` must be true or false, not of type string",
             "15:8: `mode` must be \"buffered\" or \"strict\", not \"strikt\"",
             "16:21: `queue-records-max` must lie between 1000 and 16777216",
-            "18:15: `ttl-default` must be a time like \"30s\", \"15m\" or \"1h 30m\"",
+            "18:15: `ttl-default`: \"soon\" is not a duration: write 30m, 1h or 1h30m",
             "19:2: the file has no setting `nonsense`",
+        ]
+    );
+}
+
+#[test]
+fn durations_that_nothing_would_honour_are_refused() {
+    let text = "[grant]\nduration-max = \"8 days\"\n[request]\nwaiting-max = \"25h\"\n\
+                [server]\ndrain-deadline = \"10ms\"\n";
+    assert_eq!(
+        errors(&format!("{MINIMAL}{text}")),
+        [
+            "12:16: `duration-max` is at most 7 days",
+            "14:15: `waiting-max` is at most 24 h",
+            "16:18: `drain-deadline` is at least 1 s",
         ]
     );
 }

@@ -139,7 +139,7 @@ async fn a_grant_from_its_making_to_its_end() {
     let id = proxy.expect(0, "", &create("1h", "shop"));
     assert!(id.starts_with("g_") && id.len() == 14, "{id}");
     proxy.refuses(2, &token, &create("1h", "shop"), "only an operator may make grants");
-    proxy.refuses(1, "", &create("9h", "shop"), "at most 8h");
+    proxy.refuses(1, "", &create("9h", "shop"), "at most 8 h");
     proxy.refuses(1, "", &create("1h", "till"), "no database \"till\"");
 
     let list = proxy.expect(0, &token, &["grant", "list", "--output", "json"]);

@@ -128,8 +128,8 @@ fn rules_and_limits_are_those_of_the_newest_configuration() {
     let longer = ["token", "issue", "--user", "eve", "--ttl", "2h"];
     let second = daypass.psql("dan", &token, "shop", "SELECT 1");
     assert!(second.stderr.contains("which is the limit"), "{second:?}");
-    assert!(daypass.cli_as(&token, &wish).stderr.contains("at most 1h"));
-    assert!(daypass.cli(&longer).stderr.contains("at most 1h"));
+    assert!(daypass.cli_as(&token, &wish).stderr.contains("at most 1 h"));
+    assert!(daypass.cli(&longer).stderr.contains("at most 1 h"));
 
     let record = reload(&daypass, limits(2, "3h", "\"carol\"", "3h"));
     assert_eq!(

@@ -4,8 +4,9 @@ use crate::audit::record::{AuditRecord, Kind};
 use crate::control::error::ControlError;
 use crate::control::model::{CreateRequest, GrantInfo, RequestInfo, RequestState as Shown};
 use crate::grant::request::{Request, RequestError, RequestState, Wish};
-use crate::grant::{Actor, Grant, RequestId, duration};
+use crate::grant::{Actor, Grant, RequestId};
 use crate::store::{RequestFilter, UpdateError, ids};
+use crate::time::duration;
 
 use super::grants::new_grant_id;
 use super::{Service, from_store, principal_name};

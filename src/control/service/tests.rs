@@ -159,7 +159,7 @@ async fn only_operators_make_grants_and_only_ones_that_are_held_to() {
         (CreateGrant { limits: Some(limits), ..grant_wish() }, "rows limit"),
         (CreateGrant { row_filter: Some("true".into()), ..grant_wish() }, "row filter"),
         (CreateGrant { route: Some("primary".into()), ..grant_wish() }, "route"),
-        (CreateGrant { duration: "9h".into(), ..grant_wish() }, "at most 8h"),
+        (CreateGrant { duration: "9h".into(), ..grant_wish() }, "at most 8 h"),
         (CreateGrant { not_before: Some(past), ..grant_wish() }, "ended already"),
         (CreateGrant { reason: " ".into(), ..grant_wish() }, "reason"),
         (CreateGrant { reason: "a\u{1b}[2J".into(), ..grant_wish() }, "control characters"),
