@@ -26,6 +26,7 @@ use crate::session::relay::Phase;
 use crate::store::Store;
 use crate::telemetry::{self, LogLevel};
 use crate::time::Timestamp;
+use crate::tls::TlsWarning;
 
 use accept::Current;
 use listen::Listening;
@@ -56,13 +57,13 @@ impl ServeError {
     }
 }
 
-/// Checks a configuration without opening anything.
+/// Checks a configuration without opening anything. Says what works and should not stay so.
 ///
 /// # Errors
 /// All that is wrong, each with its line and column.
-pub fn check(file: &Path) -> Result<(), ConfigErrors> {
+pub fn check(file: &Path) -> Result<Vec<TlsWarning>, ConfigErrors> {
     let config = Config::load(file)?;
-    Plan::new(&config, &RunKey::new()).map(drop)
+    Plan::new(&config, &RunKey::new()).map(|plan| plan.warnings)
 }
 
 /// Runs the proxy until it is told to stop (SIGTERM, SIGINT).

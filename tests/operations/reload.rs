@@ -84,6 +84,11 @@ fn a_database_that_is_removed_takes_no_logins_and_its_transactions_finish() {
         record["kind"] == "session-end"
             && record["reason"].as_str().is_some_and(|why| why.contains("was removed"))
     });
+    // Nobody looks at its names any more, whatever sessions of other databases go on.
+    eventually("the proxy's own connection to end", || {
+        let own = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'crm'";
+        (server.sql(own) == "0").then_some(())
+    });
     assert_eq!(other.run(&format!("{COUNT};")).stdout, "5");
     // What it held there can be taken back all the same.
     let grants = daypass.cli(&["grant", "list", "--output", "json"]).expect_success();
@@ -217,6 +222,14 @@ fn listeners_come_and_go_and_who_is_connected_stays() {
     assert!(without.stderr.contains("does not support SSL"), "{without:?}");
     reload(&daypass, shop(&server).listener(&tls));
     assert_eq!(psql(&["-c", COUNT], &borrowed(&env)).expect_success(), "5");
+    // What works and should not stay so is said, by whoever reads it.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&files.key, open).unwrap();
+    assert_eq!(reload(&daypass, shop(&server).listener(&tls))["event"], "applied");
+    let warning = format!("{} is open to other users (mode 0644)", files.key.display());
+    assert!(daypass.log().contains(&warning), "{}", daypass.log());
+    let checked = daypass.cli(&["check", "--config", "daypass.toml"]);
+    assert!(checked.status == 0 && checked.stderr.contains(&warning), "{checked:?}");
     // A certificate that cannot be used is a mistake like any other.
     std::fs::write(&files.key, "no key").unwrap();
     assert_eq!(reload(&daypass, shop(&server).listener(&tls))["event"], "refused");
