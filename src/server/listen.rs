@@ -22,6 +22,9 @@ use super::worker::Workers;
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 1_024;
 
+const IN_THE_WAY: &str = ": a listener that runs has this port, and goes only when the new one could be \
+                          bound; change the port, or restart";
+
 /// The addresses on which the proxy listens.
 pub(super) struct Listening {
     current: Arc<Current>,
@@ -70,13 +73,20 @@ impl Listening {
             }
             match bind(address) {
                 Ok(socket) => bound.push(Either::Fresh(socket)),
-                Err(error) => errors.add(
-                    Some(planned.address.position),
-                    format!("listening on {address}: {error}"),
-                ),
+                Err(error) => {
+                    let hint = if self.is_in_the_way(address) { IN_THE_WAY } else { "" };
+                    let sentence = format!("listening on {address}: {error}{hint}");
+                    errors.add(Some(planned.address.position), sentence);
+                }
             }
         }
         Bound(bound)
+    }
+
+    /// Whether a listener of ours has the port: one of the two addresses may contain the other.
+    fn is_in_the_way(&self, address: SocketAddr) -> bool {
+        let mut running = self.running.iter().map(|running| running.address);
+        running.any(|it| it.port() == address.port() && it.port() != 0)
     }
 
     /// Listens on those alone: others are closed for new connections, and who is connected stays.

@@ -222,6 +222,12 @@ fn listeners_come_and_go_and_who_is_connected_stays() {
     assert!(without.stderr.contains("does not support SSL"), "{without:?}");
     reload(&daypass, shop(&server).listener(&tls));
     assert_eq!(psql(&["-c", COUNT], &borrowed(&env)).expect_success(), "5");
+    // One that contains another of the same port.
+    let wider = format!("[[listener]]\nengine = \"postgres\"\n{tls}\naddress = \"0.0.0.0:{port}\"");
+    assert_eq!(reload(&daypass, shop(&server).section(&second))["event"], "applied");
+    assert_eq!(reload(&daypass, shop(&server).section(&wider))["event"], "refused");
+    assert!(daypass.log().contains("a listener that runs has this port"), "{}", daypass.log());
+    TcpStream::connect(("127.0.0.1", port)).unwrap();
     // What works and should not stay so is said, by whoever reads it.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     std::fs::set_permissions(&files.key, open).unwrap();
@@ -326,4 +332,36 @@ fn the_service_manager_hears_of_start_reload_and_end() {
     }
     assert_eq!(daypass.stop(), Some(0));
     assert_eq!(hear(), "STOPPING=1");
+}
+
+#[test]
+fn authorities_of_servers_are_read_again() {
+    let server = Postgres::start(Options { ssl: true, ..Options::default() });
+    server.sql("CREATE DATABASE shop");
+    server.sql_in("shop", "CREATE TABLE notes AS SELECT generate_series(1, 5) AS n");
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("trusted.pem");
+    let trust = |authority: &std::path::Path| {
+        std::fs::copy(authority, &trusted).unwrap();
+    };
+    let stranger = Certificates::make(folder.path());
+    trust(&server.certificates().ca);
+    let config = || {
+        let url = server.url("postgres", "shop");
+        let trusted = trusted.display();
+        Config::new().database(&format!(
+            "name = \"shop\"\nengine = \"postgres\"\nsecond-lock = \"none\"\n\
+             primary = \"{url}?sslmode=verify-full&sslrootcert={trusted}\""
+        ))
+    };
+    let daypass = Daypass::start(config());
+    let token = daypass.token("ivy");
+    daypass.grant("ivy", "shop", &["READ ON SCHEMA public"]);
+    assert_eq!(daypass.psql("ivy", &token, "shop", COUNT).expect_success(), "5");
+    for (authority, works) in [(&stranger.ca, false), (&server.certificates().ca, true)] {
+        trust(authority);
+        assert_eq!(reload(&daypass, config())["reason"], "no setting has changed");
+        let output = daypass.psql("ivy", &token, "shop", COUNT);
+        assert_eq!(output.status == 0, works, "{output:?}");
+    }
 }
