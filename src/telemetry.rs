@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 /// `[log]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,23 +37,49 @@ pub fn check_level(level: &str) -> Result<(), String> {
 #[error("the log cannot be set up: {0}")]
 pub struct LogError(String);
 
+/// Changes the level of the log that was started.
+pub struct LogLevel(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
+
+impl LogLevel {
+    /// Takes another level from now on, unless `DAYPASS_LOG` overrules what is configured.
+    ///
+    /// # Errors
+    /// When the level cannot be read.
+    pub fn set(&self, level: &str) -> Result<(), LogError> {
+        (self.0)(filter(level)?).map_err(|error| LogError(error.to_string()))
+    }
+}
+
+fn filter(configured: &str) -> Result<EnvFilter, LogError> {
+    let level = std::env::var("DAYPASS_LOG").unwrap_or_else(|_| configured.to_owned());
+    EnvFilter::try_new(level).map_err(|error| LogError(error.to_string()))
+}
+
 /// Sends the log to standard error from now on, for the whole process. `DAYPASS_LOG` overrules the
 /// configured level.
 ///
 /// # Errors
 /// When the level cannot be read, or the process has a log already.
-pub fn start(log: &Log) -> Result<(), LogError> {
-    let level = std::env::var("DAYPASS_LOG").unwrap_or_else(|_| log.level.clone());
-    let filter = EnvFilter::try_new(level).map_err(|error| LogError(error.to_string()))?;
+pub fn start(log: &Log) -> Result<LogLevel, LogError> {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(&log.level)?)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    let started = match log.format {
-        LogFormat::Text => builder.finish().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+    let (started, level) = match log.format {
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            let level = LogLevel(Box::new(move |filter| handle.reload(filter)));
+            (builder.finish().try_init(), level)
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let level = LogLevel(Box::new(move |filter| handle.reload(filter)));
+            (builder.finish().try_init(), level)
+        }
     };
-    started.map_err(|error| LogError(error.to_string()))
+    started.map(|()| level).map_err(|error| LogError(error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
-//! Points in time as values: pure modules are handed `now`, they never ask for it.
+//! Points in time and durations as values: pure modules are handed `now`, they never ask for it.
+
+pub mod duration;
 
 use std::fmt;
 use std::str::FromStr;

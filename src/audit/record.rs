@@ -40,7 +40,8 @@ pub struct AuditRecord {
     /// The request that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Box<str>>,
-    /// The grant's reason, or why the actor did it, or why a login or statement was refused.
+    /// The grant's reason, or why the actor did it, or why a login or statement was refused, or what has
+    /// changed in the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Arc<str>>,
     /// Which entry of the configuration.
@@ -104,7 +105,7 @@ pub struct AuditRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
     /// What was done to the grant, request or token: `created`, `revoked`, `approved` …; of the
-    /// recorder: `opened`, `reopened`, `closed`.
+    /// configuration: `applied`, `refused`; of the recorder: `opened`, `reopened`, `closed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<&'static str>,
     /// Whether the database enforces the grant, too.
@@ -135,6 +136,8 @@ pub enum Kind {
     Request,
     /// A token was issued or revoked.
     Token,
+    /// The configuration was read again: applied, and what has changed; or refused.
+    Configuration,
     /// The recorder opened its stream, went on in another file, or closed it.
     Recorder,
     /// Records are missing here.

@@ -1,7 +1,29 @@
 //! Arguments that several verbs share, checked before anything is sent.
 
-use crate::control::words;
-use crate::grant::duration;
+use std::time::Duration;
+
+use crate::grant::LIFE;
+use crate::time::duration::{self, Bounds, SHORTEST};
+
+/// A grant that somebody makes or asks for.
+#[derive(clap::Args)]
+pub struct GrantWish {
+    /// On which database of the configuration
+    #[arg(long, value_name = "DATABASE")]
+    pub database: String,
+    /// What it allows, 'SELECT (id), UPDATE (status) ON public.orders'; repeat for more
+    #[arg(long, required = true, value_name = "PRIVILEGE")]
+    pub privilege: Vec<String>,
+    /// For how long, from when it counts: 30m, 1h
+    #[arg(long = "for", value_parser = grant_duration, value_name = "DURATION")]
+    pub duration: String,
+    /// Why
+    #[arg(long, value_name = "REASON")]
+    pub reason: String,
+    /// The ticket's number
+    #[arg(long, value_name = "TICKET")]
+    pub ticket: Option<String>,
+}
 
 /// An identifier goes into a path of the API as it is, so it may hold nothing that a path gives a meaning.
 pub fn id(text: &str) -> Result<String, String> {
@@ -15,12 +37,16 @@ pub fn id(text: &str) -> Result<String, String> {
 
 /// A grant's duration is sent as it was written: the proxy reads it with the same function.
 pub fn grant_duration(text: &str) -> Result<String, String> {
-    duration::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+    as_written(text, &LIFE)
 }
 
-/// Any other duration, likewise.
-pub fn duration(text: &str) -> Result<String, String> {
-    words::parse_duration(text).map(|_| text.to_owned())
+/// A token's, likewise; how long it may be only the proxy knows.
+pub fn token_duration(text: &str) -> Result<String, String> {
+    as_written(text, &Bounds { what: "a token lives", min: SHORTEST, max: Duration::MAX })
+}
+
+fn as_written(text: &str, bounds: &Bounds<'_>) -> Result<String, String> {
+    duration::parse(text, bounds).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub async fn run(arguments: Arguments, client: &Client) -> Result<Exit, Failure>
             let Wanted { kind, principal, database, session } = wanted;
             let filter = Filter { kind, principal, database, session };
             if !output.is_json() {
-                output::write(&format!("{}\n", tail::render_header(WIDTH)))?;
+                output::write(&format!("{}\n", tail::render_header(output::width())))?;
             }
             if !follow {
                 for line in tail::last(&file, lines, &filter).map_err(unreadable)? {
@@ -98,10 +98,11 @@ pub async fn run(arguments: Arguments, client: &Client) -> Result<Exit, Failure>
     }
 }
 
-/// Columns of a line where nothing says how wide the terminal is.
-const WIDTH: usize = 160;
-
 fn show(output: &Output, line: &Line) -> Result<(), Failure> {
-    let text = if output.is_json() { &line.raw } else { &tail::render_line(&line.record, WIDTH) };
+    if output.is_json() {
+        return Ok(output::write(&format!("{}\n", line.raw))?);
+    }
+    // Asked each time: a terminal changes its size while it follows.
+    let text = tail::render_line(&line.record, output::width());
     Ok(output::write(&format!("{text}\n"))?)
 }

@@ -17,7 +17,12 @@ pub struct Arguments {
 /// Says every mistake of a configuration with its line and column.
 pub fn run(arguments: &Arguments) -> ExitCode {
     match server::check(&arguments.config) {
-        Ok(()) => Exit::Done.into(),
+        Ok(warnings) => {
+            for warning in warnings {
+                output::say(&format!("warning: {warning}"));
+            }
+            Exit::Done.into()
+        }
         Err(errors) => {
             output::say(&errors.to_string());
             Exit::Failed.into()

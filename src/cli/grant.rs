@@ -50,21 +50,8 @@ struct Create {
     /// Who is to hold it
     #[arg(long, value_name = "USER")]
     user: String,
-    /// On which database of the configuration
-    #[arg(long, value_name = "DATABASE")]
-    database: String,
-    /// What it allows, 'SELECT (id), UPDATE (status) ON public.orders'; repeat for more
-    #[arg(long, required = true, value_name = "PRIVILEGE")]
-    privilege: Vec<String>,
-    /// For how long, from now: 30m, 1h
-    #[arg(long = "for", value_parser = arguments::grant_duration, value_name = "DURATION")]
-    duration: String,
-    /// Why
-    #[arg(long, value_name = "REASON")]
-    reason: String,
-    /// The ticket's number
-    #[arg(long, value_name = "TICKET")]
-    ticket: Option<String>,
+    #[command(flatten)]
+    grant: arguments::GrantWish,
 }
 
 /// Does it.
@@ -74,11 +61,11 @@ pub async fn run(arguments: Arguments, client: &Client) -> Result<Exit, Failure>
         Verb::Create(create) => {
             let body = CreateGrant {
                 principal: create.user,
-                database: create.database,
-                privileges: create.privilege,
-                duration: create.duration,
-                reason: create.reason,
-                ticket: create.ticket,
+                database: create.grant.database,
+                privileges: create.grant.privilege,
+                duration: create.grant.duration,
+                reason: create.grant.reason,
+                ticket: create.grant.ticket,
                 ..CreateGrant::default()
             };
             let grant: GrantInfo = client.post("/v1/grants", &body).await?;

@@ -1,6 +1,6 @@
 //! Where data and prose go.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -96,5 +96,43 @@ pub fn say(prose: &str) {
     let mut err = io::stderr().lock();
     for line in prose.lines() {
         drop(writeln!(err, "{}", table::printable(line)));
+    }
+}
+
+/// How many characters a line of standard output may have: `COLUMNS`, else the terminal's width. 0 is
+/// without a limit: a file or another program takes whole lines.
+pub fn width() -> usize {
+    let out = io::stdout();
+    let terminal = out.is_terminal().then(|| {
+        terminal_size::terminal_size_of(&out).map_or(USUAL_WIDTH, |(width, _)| width.0.into())
+    });
+    width_of(std::env::var("COLUMNS").ok().as_deref(), terminal)
+}
+
+/// A terminal that does not know its width.
+const USUAL_WIDTH: usize = 80;
+
+fn width_of(columns: Option<&str>, terminal: Option<usize>) -> usize {
+    let columns = columns.and_then(|columns| columns.trim().parse().ok());
+    columns.filter(|columns| *columns > 0).or(terminal).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_overrule_the_terminal_and_a_pipe_has_no_width() {
+        for (columns, terminal, width) in [
+            (None, None, 0),
+            (None, Some(120), 120),
+            (Some("90"), Some(120), 90),
+            (Some(" 90 "), None, 90),
+            (Some("0"), Some(120), 120),
+            (Some(""), Some(120), 120),
+            (Some("wide"), None, 0),
+        ] {
+            assert_eq!(width_of(columns, terminal), width, "{columns:?} {terminal:?}");
+        }
     }
 }

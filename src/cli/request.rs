@@ -54,21 +54,8 @@ struct Create {
     /// Who is to hold the grant (operators have to say; a principal asks for itself)
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// On which database of the configuration
-    #[arg(long, value_name = "DATABASE")]
-    database: String,
-    /// What is needed, 'SELECT (id), UPDATE (status) ON public.orders'; repeat for more
-    #[arg(long, required = true, value_name = "PRIVILEGE")]
-    privilege: Vec<String>,
-    /// For how long, from the approval: 30m, 1h
-    #[arg(long = "for", value_parser = arguments::grant_duration, value_name = "DURATION")]
-    duration: String,
-    /// Why
-    #[arg(long, value_name = "REASON")]
-    reason: String,
-    /// The ticket's number
-    #[arg(long, value_name = "TICKET")]
-    ticket: Option<String>,
+    #[command(flatten)]
+    grant: arguments::GrantWish,
     /// Wait for the decision: exit 0 approved, 2 denied, 3 still pending when interrupted
     #[arg(long)]
     wait: bool,
@@ -100,11 +87,11 @@ pub async fn run(arguments: Arguments, client: &Client) -> Result<Exit, Failure>
 async fn create(arguments: Create, client: &Client, output: &Output) -> Result<Exit, Failure> {
     let body = CreateRequest {
         principal: arguments.user,
-        database: arguments.database,
-        privileges: arguments.privilege,
-        duration: arguments.duration,
-        reason: arguments.reason,
-        ticket: arguments.ticket,
+        database: arguments.grant.database,
+        privileges: arguments.grant.privilege,
+        duration: arguments.grant.duration,
+        reason: arguments.grant.reason,
+        ticket: arguments.grant.ticket,
         ..CreateRequest::default()
     };
     let request: RequestInfo = client.post("/v1/requests", &body).await?;

@@ -25,7 +25,7 @@ enum Verb {
         #[arg(long, value_name = "USER")]
         user: String,
         /// For how long, from now: 15m, 1h [default: as configured]
-        #[arg(long, value_parser = arguments::duration, value_name = "DURATION")]
+        #[arg(long, value_parser = arguments::token_duration, value_name = "DURATION")]
         ttl: Option<String>,
     },
     /// List tokens, never their text

@@ -3,6 +3,8 @@
 //! Others are handed values from here, never these types' file. `config/daypass.toml` shows every
 //! setting with its default; a test holds the two together.
 
+mod change;
+mod files;
 mod read;
 mod source;
 
@@ -128,7 +130,7 @@ pub struct Audit {
 }
 
 /// What is kept of bind parameters; [`crate::audit::redact::ParameterSettings`] has the key, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Parameters {
     /// Values up to so many bytes each.
     Full {
@@ -136,7 +138,10 @@ pub enum Parameters {
         bytes_max: usize,
     },
     /// A keyed hash of each.
-    Hashed,
+    Hashed {
+        /// The key; without one, equal values can be told within one run of the process.
+        key: Option<Secret>,
+    },
     /// Lengths.
     Omitted,
 }
@@ -238,7 +243,7 @@ impl Config {
     /// When it cannot be made, or others can enter it.
     pub fn prepare(&self) -> Result<(), ConfigErrors> {
         let mut errors = self.errors();
-        if let Err(sentence) = read::make_private_folder(&self.api.socket.value) {
+        if let Err(sentence) = files::make_private_folder(&self.api.socket.value) {
             errors.add(Some(self.api.socket.position), sentence);
         }
         errors.or_else(())

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::files::{check_private_folder, folder, hash_key, secret_file};
 use super::source::{ConfigErrors, Environment, Located, Section, Source, one_of};
 use super::{
     Api, Approval, Audit, Config, Database, Grant, Limits, Listener, Parameters, Request,
@@ -15,6 +15,8 @@ use super::{
 };
 use crate::audit::recorder::{Mode, Settings};
 use crate::audit::redact::{Literals, TextSettings};
+use crate::grant::LIFE;
+use crate::grant::request::WAITING_MAX;
 use crate::identity::PrincipalName;
 use crate::secret::Secret;
 use crate::sql::Engine;
@@ -24,6 +26,7 @@ use crate::wire;
 const ENGINES: [(&str, Engine); 2] = [("postgres", Engine::Postgres), ("mysql", Engine::Mysql)];
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// Reads a configuration from its text. `file` names it in errors and anchors relative paths.
 pub(super) fn config(
@@ -177,7 +180,7 @@ fn database(section: Section<'_>) -> Option<Database> {
     let replicas = section.strings("replicas");
     let replicas = replicas.into_iter().filter_map(|replica| section.parse(replica, url)).collect();
     let password = password(&section);
-    let catalog_refresh = section.duration("catalog-refresh", MINUTE / 2);
+    let catalog_refresh = section.duration("catalog-refresh", 24 * HOUR, MINUTE / 2);
     let advice = "write second-lock = \"none\": roles in the database itself, \"role\", \
                   come with a later version of Daypass, and nothing is promised before";
     let lock = section.parsed("second-lock", |text| match text {
@@ -217,18 +220,7 @@ fn url(text: &str) -> Result<String, String> {
 /// From `password-file`, or from the environment by `password = "${NAME}"`.
 fn password(section: &Section<'_>) -> Option<Secret> {
     let from_file = section.parsed("password-file", |text| {
-        let path = section.source.resolve(text);
-        let mut bytes = std::fs::read(&path)
-            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-        // Editors end a file with a newline; no password does.
-        if bytes.ends_with(b"\n") {
-            bytes.pop();
-            bytes.pop_if(|byte| *byte == b'\r');
-        }
-        if bytes.is_empty() {
-            return Err(format!("{} is empty", path.display()));
-        }
-        Ok(Secret::new(bytes))
+        secret_file(&section.source.resolve(text)).map(Secret::new)
     });
     let from_environment = section.parsed("password", |text| {
         let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
@@ -300,12 +292,7 @@ fn audit(section: Section<'_>) -> Audit {
     let literals = section
         .choice("literals", &[("full", Literals::Full), ("redacted", Literals::Redacted)])
         .map_or(Literals::Full, |literals| literals.value);
-    let bytes_max = section.bytes("parameter-bytes-max", 16..=1 << 20, 1 << 10);
-    let full = Parameters::Full { bytes_max };
-    let parameters = section.choice(
-        "parameters",
-        &[("full", full), ("hashed", Parameters::Hashed), ("omitted", Parameters::Omitted)],
-    );
+    let parameters = parameters(&section);
     let text_bytes_max =
         section.bytes("text-bytes-max", 64..=16 << 20, TextSettings::default().bytes_max);
     section.finish();
@@ -313,8 +300,26 @@ fn audit(section: Section<'_>) -> Audit {
         recorder,
         mode: mode.map_or(Mode::Buffered, |mode| mode.value),
         text: TextSettings { literals, bytes_max: text_bytes_max },
-        parameters: parameters.map_or(full, |parameters| parameters.value),
+        parameters,
     }
+}
+
+/// What is kept of bind parameters.
+fn parameters(section: &Section<'_>) -> Parameters {
+    let full =
+        Parameters::Full { bytes_max: section.bytes("parameter-bytes-max", 16..=1 << 20, 1 << 10) };
+    let key = section.parsed("hash-key-file", |text| hash_key(&section.source.resolve(text)));
+    let hashed = Parameters::Hashed { key: key.map(|key| key.value) };
+    let chosen = section.choice("parameters", &[("full", 0), ("hashed", 1), ("omitted", 2)]);
+    let chosen = match chosen.map(|chosen| chosen.value) {
+        Some(1) => hashed,
+        Some(2) => Parameters::Omitted,
+        _ => full,
+    };
+    if section.has("hash-key-file") && !matches!(chosen, Parameters::Hashed { .. }) {
+        section.error("`hash-key-file` is for parameters = \"hashed\"");
+    }
+    chosen
 }
 
 fn limits(section: Section<'_>) -> Limits {
@@ -362,7 +367,7 @@ fn limits(section: Section<'_>) -> Limits {
             1..=1_000_000,
             limits.sessions_per_principal_max,
         ),
-        login_deadline: section.duration("login-deadline", limits.login_deadline),
+        login_deadline: section.duration("login-deadline", 10 * MINUTE, limits.login_deadline),
     };
     if limits.wire.statement_bytes_max > limits.wire.message_bytes_max {
         section.error("`statement-bytes-max` is more than `message-bytes-max`, which carries it");
@@ -373,8 +378,8 @@ fn limits(section: Section<'_>) -> Limits {
 
 fn token(section: Section<'_>) -> Token {
     let token = Token {
-        ttl_default: section.duration("ttl-default", 15 * MINUTE),
-        ttl_max: section.duration("ttl-max", 12 * HOUR),
+        ttl_default: section.duration("ttl-default", YEAR, 15 * MINUTE),
+        ttl_max: section.duration("ttl-max", YEAR, 12 * HOUR),
     };
     if token.ttl_default > token.ttl_max {
         section.error("`ttl-default` is more than `ttl-max`");
@@ -384,13 +389,13 @@ fn token(section: Section<'_>) -> Token {
 }
 
 fn grant(section: Section<'_>) -> Grant {
-    let duration_max = section.duration("duration-max", 7 * 24 * HOUR);
+    let duration_max = section.duration("duration-max", LIFE.max, LIFE.max);
     section.finish();
     Grant { duration_max }
 }
 
 fn request(section: Section<'_>) -> Request {
-    let waiting_max = section.duration("waiting-max", 24 * HOUR);
+    let waiting_max = section.duration("waiting-max", WAITING_MAX, WAITING_MAX);
     section.finish();
     Request { waiting_max }
 }
@@ -430,7 +435,7 @@ fn log(section: Section<'_>) -> Log {
 
 fn server(section: Section<'_>) -> Server {
     let threads = section.count("threads", 0..=1_024, 0);
-    let drain_deadline = section.duration("drain-deadline", MINUTE / 2);
+    let drain_deadline = section.duration("drain-deadline", 24 * HOUR, MINUTE / 2);
     section.finish();
     Server { threads, drain_deadline }
 }
@@ -453,47 +458,10 @@ fn default_path(section: &Section<'_>, name: &str) -> Located<PathBuf> {
     }
 }
 
-fn folder(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 fn parent_exists(section: &Section<'_>, file: &Located<PathBuf>) {
     let folder = folder(&file.value);
     if !folder.is_dir() {
         let sentence = format!("there is no folder {}", folder.display());
         section.source.error(Some(file.position), sentence);
     }
-}
-
-/// Whether nobody else can enter the folder of the socket, when there is one: whoever connects is
-/// an operator.
-fn check_private_folder(socket: &Path) -> Result<(), String> {
-    let folder = folder(socket);
-    let Ok(metadata) = std::fs::metadata(folder) else { return Ok(()) };
-    let shown = folder.display();
-    if !metadata.is_dir() {
-        return Err(format!("{shown} is not a folder"));
-    }
-    // The owner of a process's own entry is its effective user (proc_pid(5)).
-    let own = std::fs::metadata("/proc/self").map(|own| own.uid());
-    if own.is_ok_and(|own| own != metadata.uid()) {
-        return Err(format!("the folder {shown} of the API's socket belongs to another user"));
-    }
-    let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(format!(
-            "others can enter the folder {shown} of the API's socket (mode {mode:04o}): run \
-             `chmod 700 {shown}`, or give the socket a folder of its own, which is then made"
-        ));
-    }
-    Ok(())
-}
-
-/// Makes the folder of the socket, mode 0700, when there is none; checks it in any case.
-pub(super) fn make_private_folder(socket: &Path) -> Result<(), String> {
-    let folder = folder(socket);
-    if let Err(error) = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder) {
-        return Err(format!("the folder {} cannot be made: {error}", folder.display()));
-    }
-    check_private_folder(socket)
 }

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::time::duration::{self, Bounds, DurationError, SHORTEST};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -304,12 +305,15 @@ impl<'s> Section<'s> {
         number
     }
 
-    /// A time like `"15m"`, `"30 min"`, `"1h"`; never zero.
-    pub(super) fn duration(&self, key: &'static str, default: Duration) -> Duration {
-        let parse = |text: &str| match humantime::parse_duration(text) {
-            Ok(Duration::ZERO) => Err(format!("`{key}` must be more than nothing")),
-            Ok(duration) => Ok(duration),
-            Err(_) => Err(format!("`{key}` must be a time like \"30s\", \"15m\" or \"1h 30m\"")),
+    /// A time like `"15m"`, `"30 min"`, `"1h"`, not longer than that.
+    pub(super) fn duration(&self, key: &'static str, max: Duration, default: Duration) -> Duration {
+        let what = format!("`{key}` is");
+        let bounds = Bounds { what: &what, min: SHORTEST, max };
+        let parse = |text: &str| {
+            duration::parse(text, &bounds).map_err(|error| match error {
+                DurationError::Unreadable(_) => format!("`{key}`: {error}"),
+                DurationError::TooShort { .. } | DurationError::TooLong { .. } => error.to_string(),
+            })
         };
         self.parsed(key, parse).map_or(default, |duration| duration.value)
     }

@@ -85,6 +85,9 @@ fn every_setting_is_read() {
         std::fs::write(folder.path().join(name), "pem").unwrap();
     }
     std::fs::write(folder.path().join("shop.password"), "hunter2\r\n").unwrap();
+    let key = folder.path().join("hash.key");
+    std::fs::write(&key, "0123456789abcdef0123456789abcdef\n").unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let text = r#"
 [[listener]]
 engine = "postgres"
@@ -106,6 +109,7 @@ socket = "run/daypass.sock"
 stdout = true
 mode = "strict"
 parameters = "hashed"
+hash-key-file = "hash.key"
 literals = "redacted"
 text-bytes-max = 4096
 queue-records-max = 0x1000
@@ -138,7 +142,8 @@ drain-deadline = "5s"
     assert_eq!(config.audit.recorder.queue_bytes_max, 2 << 20);
     assert_eq!(config.audit.mode, Mode::Strict);
     assert_eq!(config.audit.text, TextSettings { literals: Literals::Redacted, bytes_max: 4_096 });
-    assert_eq!(config.audit.parameters, Parameters::Hashed);
+    let key = Some(Secret::new("0123456789abcdef0123456789abcdef"));
+    assert_eq!(config.audit.parameters, Parameters::Hashed { key });
     assert_eq!(config.limits.sessions_max, 10);
     assert_eq!(config.limits.wire.message_bytes_max, 2 << 20);
     assert_eq!(config.approval.approvers[0].value, "bob");
@@ -183,8 +188,22 @@ ttl-default = "soon"
             "14:10: `stdout` must be true or false, not of type string",
             "15:8: `mode` must be \"buffered\" or \"strict\", not \"strikt\"",
             "16:21: `queue-records-max` must lie between 1000 and 16777216",
-            "18:15: `ttl-default` must be a time like \"30s\", \"15m\" or \"1h 30m\"",
+            "18:15: `ttl-default`: \"soon\" is not a duration: write 30m, 1h or 1h30m",
             "19:2: the file has no setting `nonsense`",
+        ]
+    );
+}
+
+#[test]
+fn durations_that_nothing_would_honour_are_refused() {
+    let text = "[grant]\nduration-max = \"8 days\"\n[request]\nwaiting-max = \"25h\"\n\
+                [server]\ndrain-deadline = \"10ms\"\n";
+    assert_eq!(
+        errors(&format!("{MINIMAL}{text}")),
+        [
+            "12:16: `duration-max` is at most 7 days",
+            "14:15: `waiting-max` is at most 24 h",
+            "16:18: `drain-deadline` is at least 1 s",
         ]
     );
 }
@@ -230,6 +249,32 @@ fn a_password_comes_from_the_environment_and_is_never_repeated() {
     assert_eq!(errors(&with("${NONE}")), ["7:12: the environment has no variable NONE"]);
     let found = errors(&with("letmein"));
     assert!(found.len() == 1 && !found[0].contains("letmein"), "{found:?}");
+}
+
+#[test]
+fn a_hash_key_is_long_private_and_for_hashes() {
+    let folder = private_folder();
+    let key = folder.path().join("hash.key");
+    let text = |parameters| {
+        format!("{MINIMAL}[audit]\nparameters = \"{parameters}\"\nhash-key-file = \"hash.key\"\n")
+    };
+    let refused = |parameters| read_in(folder.path(), &text(parameters)).unwrap_err();
+    assert!(refused("hashed").contains("13:17: ") && refused("hashed").contains("cannot be read"));
+    for (content, mode, sentence) in [
+        ("", 0o600, "is empty"),
+        ("too short, and secret\n", 0o600, "has 21 bytes, and a key has at least 32"),
+        ("long enough, but everybody may read it", 0o604, "is open to other users (mode 0604)"),
+    ] {
+        std::fs::write(&key, content).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let refused = refused("hashed");
+        assert!(refused.contains("13:17: ") && refused.contains(sentence), "{refused}");
+        assert!(content.is_empty() || !refused.contains(content.trim()), "{refused}");
+    }
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let config = read_in(folder.path(), &text("hashed")).unwrap();
+    assert!(!format!("{config:?}").contains("everybody may"), "{config:?}");
+    assert!(refused("full").contains("`hash-key-file` is for parameters"), "{}", refused("full"));
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::Grant;
 use super::cover::contains;
 use super::decide::{Denial, Ending};
 use super::privilege::{Item, Level, Privilege};
-use super::{Grant, duration};
 use crate::sql::Engine;
+use crate::time::duration;
 
 /// Longest [`Denial::message`], bytes.
 pub const MESSAGE_BYTES_MAX: usize = 500;

@@ -3,7 +3,6 @@
 mod cover;
 pub mod decide;
 pub mod denial;
-pub mod duration;
 pub mod privilege;
 pub mod request;
 pub mod snapshot;
@@ -11,12 +10,18 @@ pub mod snapshot;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{InvalidPrincipalName, PrincipalName};
 use crate::time::Timestamp;
+use crate::time::duration::{Bounds, DurationError, SHORTEST};
 use privilege::Privilege;
+
+/// How long a grant may last.
+pub const LIFE: Bounds<'static> =
+    Bounds { what: "a grant lasts", min: SHORTEST, max: Duration::from_hours(7 * 24) };
 
 /// `g_` and 12 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -177,7 +182,7 @@ pub enum GrantError {
     BadText,
     /// It lasts too long, or not at all.
     #[error(transparent)]
-    Duration(#[from] duration::DurationError),
+    Duration(#[from] DurationError),
 }
 
 impl Grant {
@@ -220,7 +225,7 @@ impl Grant {
     pub fn check(&self) -> Result<(), GrantError> {
         self.check_enforceable()?;
         check_text(&self.privileges, &self.reason, self.ticket.as_deref())?;
-        duration::check(self.not_before.until(self.expires))?;
+        LIFE.check(self.not_before.until(self.expires))?;
         Ok(())
     }
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::duration::{self, DurationError};
 use super::privilege::Privilege;
-use super::{Actor, Grant, GrantError, GrantId, GrantLimits, RequestId, check_text};
+use super::{Actor, Grant, GrantError, GrantId, GrantLimits, LIFE, RequestId, check_text};
 use crate::identity::PrincipalName;
 use crate::time::Timestamp;
+use crate::time::duration::DurationError;
 
 /// How long a request waits for an answer: 24 hours.
 pub const WAITING_MAX: Duration = Duration::from_hours(24);
@@ -187,7 +187,7 @@ impl Request {
         {
             return Err(RequestError::ForAnother(name.clone()));
         }
-        let duration = duration::check(duration)?;
+        let duration = LIFE.check(duration)?;
         check_text(&privileges, &reason, ticket.as_deref())?;
         Ok(Self {
             id,

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -39,7 +40,8 @@ pub(super) struct Listener {
     pub(super) tls: Option<Arc<ServerTls>>,
 }
 
-/// What every connection needs.
+/// What every connection needs. Immutable: a reload of the configuration makes another, and who connects
+/// then gets that one.
 pub(super) struct House {
     pub(super) store: Store,
     pub(super) registry: Arc<Registry>,
@@ -51,10 +53,19 @@ pub(super) struct House {
     pub(super) login_deadline: Duration,
     pub(super) sessions_max: usize,
     pub(super) sessions_per_principal_max: usize,
+    pub(super) drain_deadline: Duration,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
+/// The house as it stands.
+pub(super) type Current = ArcSwap<House>;
+
 impl House {
+    /// The database of that name.
+    pub(super) fn database(&self, name: &str) -> Option<&Arc<Database>> {
+        self.databases.iter().find(|known| *known.name == *name)
+    }
+
     /// Whether statements could be served now.
     ///
     /// # Errors
@@ -80,15 +91,17 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Serves one connection to its end.
 pub(super) async fn serve(
-    house: Arc<House>,
+    current: Arc<Current>,
     worker: Rc<Worker>,
     listener: Arc<Listener>,
     tcp: TcpStream,
 ) {
     let Ok(address) = tcp.peer_addr() else { return };
+    let house = current.load_full();
     let entered = timeout(house.login_deadline, log_in(&house, &listener, tcp, address)).await;
     let Ok(Some((stream, read, login))) = entered else { return };
-    Box::pin(run(house, worker, stream, read, *login, address)).await;
+    drop(house);
+    Box::pin(run(current, worker, stream, read, *login, address)).await;
 }
 
 async fn log_in(
@@ -151,7 +164,7 @@ async fn upgrade(
     opening: Opening,
 ) -> Option<Stream> {
     let (Some(tls), Stream::Tcp(tcp)) = (&listener.tls, stream) else { return None };
-    let (secured, info) = tls.acceptor().accept_postgres(tcp, opening).await.ok()?;
+    let (secured, info) = tls.accept_postgres(tcp, opening).await.ok()?;
     login.tls_established(info, plaintext).ok()?;
     Some(Stream::TlsServer(Box::new(secured)))
 }
@@ -200,35 +213,48 @@ async fn close(mut stream: Stream) {
     drop(timeout(PATIENCE, async { while let Ok(1..) = stream.read(&mut rest).await {} }).await);
 }
 
+/// The database that a client logged in for, when there is room for its session.
+fn admit<'h>(house: &'h House, login: &LoggedIn) -> Result<&'h Arc<Database>, Report> {
+    let Some(database) = house.database(&login.database) else {
+        return Err(unknown_database(house, &login.principal, &login.database));
+    };
+    if house.registry.count() >= house.sessions_max {
+        let max = house.sessions_max;
+        return Err(Report::fatal("53300", format!("the proxy has its {max} sessions")));
+    }
+    let own = house.registry.list();
+    let own = own.iter().filter(|known| *known.principal == *login.principal.as_str()).count();
+    if own >= house.sessions_per_principal_max {
+        let message = format!("{} has {own} sessions, which is the limit", login.principal);
+        return Err(Report::fatal("53300", message));
+    }
+    Ok(database)
+}
+
 async fn run(
-    house: Arc<House>,
+    current: Arc<Current>,
     worker: Rc<Worker>,
     stream: Stream,
     read: BytesMut,
     login: LoggedIn,
     address: SocketAddr,
 ) {
-    let Some(database) = house.databases.iter().find(|known| *known.name == *login.database) else {
-        let report = unknown_database(&house, &login.principal, &login.database);
-        return turn_away(&house, stream, address, login, report).await;
+    // As it stands now: what was removed while the client logged in is not there for it.
+    let house = current.load_full();
+    let database = match admit(&house, &login) {
+        Ok(database) => database,
+        Err(report) => return turn_away(&house, stream, address, login, report).await,
     };
-    if house.registry.count() >= house.sessions_max {
-        let max = house.sessions_max;
-        let report = Report::fatal("53300", format!("the proxy has its {max} sessions"));
-        return turn_away(&house, stream, address, login, report).await;
-    }
-    let own = house.registry.list();
-    let own = own.iter().filter(|known| *known.principal == *login.principal.as_str()).count();
-    if own >= house.sessions_per_principal_max {
-        let message = format!("{} has {own} sessions, which is the limit", login.principal);
-        let report = Report::fatal("53300", message);
-        return turn_away(&house, stream, address, login, report).await;
-    }
     let Ok((info, cancel_key)) = introduce(&login, database, address) else { return };
     let (commands_to, commands) = mpsc::unbounded_channel();
     let mut key = cancel_key.0.to_be_bytes().to_vec();
     key.extend_from_slice(&cancel_key.1);
     let _registration = house.registry.enter(info.clone(), &key, commands_to);
+    // Whoever removes a database first takes it out and then tells the sessions that are registered.
+    if current.load().database(&database.name).is_none() {
+        let report = unknown_database(&current.load(), &login.principal, &login.database);
+        return turn_away(&house, stream, address, login, report).await;
+    }
 
     let client = Client { address: info.client.clone(), application: info.application.clone() };
     let facts = Facts {
@@ -285,6 +311,8 @@ async fn run(
         catalogs,
         phase: house.phase.clone(),
     };
+    // A session keeps what it began with, and not the databases of others that have been removed since.
+    drop((house, current));
     relay.run(stream, read).await;
 }
 

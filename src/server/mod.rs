@@ -1,16 +1,19 @@
 //! The proxy as a process: listeners, threads, reload, drain. Everything is put together here.
 
 mod accept;
+mod listen;
+mod notify;
 mod observe;
 mod plan;
+mod reload;
 mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -19,17 +22,17 @@ use crate::config::{Config, ConfigErrors};
 use crate::control::api;
 use crate::control::service::{Service, Settings};
 use crate::session::news::Phase;
-use crate::session::postgres::SessionLimits;
 use crate::session::registry::Registry;
-use crate::session::relay::Shared;
-use crate::sql::Engine;
 use crate::store::Store;
-use crate::telemetry;
+use crate::telemetry::{self, LogLevel};
 use crate::time::Timestamp;
+use crate::tls::TlsWarning;
 
-use accept::{House, Listener};
+use accept::Current;
+use listen::Listening;
 use observe::Metrics;
-use plan::Plan;
+use plan::{Plan, RunKey};
+use reload::{Fixed, Reloader};
 use worker::Workers;
 
 /// Why the proxy does not start.
@@ -54,13 +57,13 @@ impl ServeError {
     }
 }
 
-/// Checks a configuration without opening anything.
+/// Checks a configuration without opening anything. Says what works and should not stay so.
 ///
 /// # Errors
 /// All that is wrong, each with its line and column.
-pub fn check(file: &Path) -> Result<(), ConfigErrors> {
+pub fn check(file: &Path) -> Result<Vec<TlsWarning>, ConfigErrors> {
     let config = Config::load(file)?;
-    Plan::new(&config).map(drop)
+    Plan::new(&config, &RunKey::new()).map(|plan| plan.warnings)
 }
 
 /// Runs the proxy until it is told to stop (SIGTERM, SIGINT).
@@ -69,128 +72,96 @@ pub fn check(file: &Path) -> Result<(), ConfigErrors> {
 /// When it does not start.
 pub fn serve(file: &Path) -> Result<(), ServeError> {
     let config = Config::load(file)?;
-    let plan = Plan::new(&config)?;
+    let run_key = Arc::new(RunKey::new());
+    let plan = Plan::new(&config, &run_key)?;
     config.prepare()?;
-    telemetry::start(&config.log).map_err(|error| ServeError::start("the log", error))?;
+    let log = telemetry::start(&config.log).map_err(|error| ServeError::start("the log", error))?;
+    plan::warn(&plan.warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| ServeError::start("the runtime", error))?;
-    let result = runtime.block_on(run(&config, plan));
+    let result = runtime.block_on(run(config, plan, run_key, log));
     // A task that is stuck must not keep the process: the sessions have ended, the audit stream is closed.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn run(config: &Config, plan: Plan) -> Result<(), ServeError> {
+async fn run(
+    config: Config,
+    mut plan: Plan,
+    run_key: Arc<RunKey>,
+    log: LogLevel,
+) -> Result<(), ServeError> {
+    let signals = Signals::new()?;
     let store = Store::open(&config.store.file.value)
         .map_err(|error| ServeError::start("the store", error))?;
     let recorder = Recorder::open(&config.audit.recorder)
         .map_err(|error| ServeError::start("the audit stream", error))?;
     let registry = Arc::new(Registry::default());
-    let databases = plan.databases.iter();
-    let service = Service::new(Settings {
+    let settings = Settings {
         store: store.clone(),
         recorder: recorder.clone(),
         registry: Arc::clone(&registry),
-        databases: databases.map(|known| (Arc::clone(&known.name), Engine::Postgres)).collect(),
-        ttl_default: config.token.ttl_default,
-        ttl_max: config.token.ttl_max,
-        duration_max: config.grant.duration_max,
-        waiting_max: config.request.waiting_max,
-        approvers: plan.approvers,
         clock: || Timestamp::from(SystemTime::now()),
-    });
+    };
+    let service = Service::new(settings, reload::rules(&config, &plan));
     let (phase_to, phase) = watch::channel(Phase::Serving);
     let metrics = Arc::new(Metrics::default());
-    let opened = plan.databases.into_iter().map(plan::Database::open).map(Arc::new);
-    let house = Arc::new(House {
+    let fixed = Fixed {
         store,
         registry: Arc::clone(&registry),
-        databases: opened.collect(),
-        shared: Arc::new(Shared {
-            recorder: recorder.clone(),
-            strict: config.audit.mode == crate::audit::recorder::Mode::Strict,
-            calls: Arc::clone(&service) as _,
-            limits: SessionLimits { wire: config.limits.wire, parse: plan.parse_limits },
-            decisions: metrics.decisions.clone(),
-        }),
-        text_settings: config.audit.text.clone(),
-        parameter_settings: plan.parameter_settings,
-        limits: config.limits.wire,
-        login_deadline: config.limits.login_deadline,
-        sessions_max: config.limits.sessions_max,
-        sessions_per_principal_max: config.limits.sessions_per_principal_max,
+        recorder: recorder.clone(),
+        mode: config.audit.mode,
+        service: Arc::clone(&service),
+        metrics: Arc::clone(&metrics),
         phase: phase.clone(),
-    });
+    };
+    let current = Arc::new(ArcSwap::from_pointee(fixed.house(&config, &mut plan, None)));
     let workers = Arc::new(
         Workers::start(plan.threads)
             .map_err(|error| ServeError::start("the session threads", error))?,
     );
-    for listener in &plan.listeners {
-        listen(listener, &house, &workers, phase.clone()).await?;
-    }
-    serve_api(config, &house, &service, phase.clone())?;
+    let mut listening = Listening::new(Arc::clone(&current), workers, phase.clone());
+    let mut errors = config.errors();
+    let bound = listening.bind(&plan.listeners, &mut errors);
+    listening.apply(errors.or_else(bound)?, plan.listeners);
+    serve_api(&config, &current, &service, phase.clone())?;
     if let Some(address) = &config.metrics {
-        observe::listen(address.value, &house, &metrics, phase.clone())
+        observe::listen(address.value, &current, &metrics, phase.clone())
             .await
             .map_err(|error| ServeError::start(format!("listening on {}", address.value), error))?;
     }
     let expiry = tokio::spawn(Arc::clone(&service).watch_expiry());
+    let (started, applied) = (config.clone(), config);
+    let current_again = Arc::clone(&current);
+    let reloader =
+        Reloader { fixed, current: current_again, listening, log, run_key, started, applied };
     tracing::info!("ready");
-    wait_for_signals(&plan.listeners, &recorder).await?;
+    notify::tell(notify::READY);
+    signals.follow(reloader).await;
+    notify::tell(notify::STOPPING);
     expiry.abort();
-    drain(&phase_to, &registry, config.server.drain_deadline).await;
+    drain(&phase_to, &registry, current.load().drain_deadline).await;
     if let Err(error) = recorder.close(Duration::from_secs(5)).await {
         tracing::error!(%error, "the audit stream could not be closed");
     }
     Ok(())
 }
 
-async fn listen(
-    plan: &plan::Listener,
-    house: &Arc<House>,
-    workers: &Arc<Workers>,
-    mut phase: watch::Receiver<Phase>,
-) -> Result<(), ServeError> {
-    let at = |error| ServeError::start(format!("listening on {}", plan.address), error);
-    let socket = TcpListener::bind(plan.address).await.map_err(at)?;
-    let address = socket.local_addr().map_err(at)?;
-    tracing::info!(%address, tls = plan.tls.is_some(), "listening for PostgreSQL clients");
-    let listener = Arc::new(Listener { tls: plan.tls.clone() });
-    let (house, workers) = (Arc::clone(house), Arc::clone(workers));
-    tokio::spawn(async move {
-        loop {
-            let accepted = tokio::select! {
-                accepted = socket.accept() => accepted,
-                _ = phase.changed() => return,
-            };
-            match accepted {
-                Ok((stream, _)) => workers.serve(&house, &listener, stream),
-                Err(error) => {
-                    // Out of file descriptors, as a rule: sessions that end give some back.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    });
-    Ok(())
-}
-
 fn serve_api(
     config: &Config,
-    house: &Arc<House>,
+    current: &Arc<Current>,
     service: &Arc<Service>,
     mut phase: watch::Receiver<Phase>,
 ) -> Result<(), ServeError> {
     let path = &config.api.socket.value;
     let socket = api::ApiSocket::bind(path).map_err(|error| ServeError::start("the API", error))?;
-    let house = Arc::clone(house);
+    let current = Arc::clone(current);
     let extra = api::ApiExtra {
         audit_file: config.audit.recorder.file.clone(),
-        ready: Arc::new(move || house.readiness()),
+        ready: Arc::new(move || current.load().readiness()),
     };
     let shutdown =
         async move { while *phase.borrow() != Phase::Ending && phase.changed().await.is_ok() {} };
@@ -203,29 +174,39 @@ fn serve_api(
     Ok(())
 }
 
-/// Waits for SIGTERM or SIGINT; SIGHUP reads certificates and opens the audit file again.
-async fn wait_for_signals(
-    listeners: &[plan::Listener],
-    recorder: &Recorder,
-) -> Result<(), ServeError> {
-    let handler = |kind| signal(kind).map_err(|error| ServeError::start("a signal handler", error));
-    let mut terminate = handler(SignalKind::terminate())?;
-    let mut interrupt = handler(SignalKind::interrupt())?;
-    let mut hangup = handler(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {
-                recorder.reopen();
-                for tls in listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
-                    match tls.reload() {
-                        Ok(warnings) => plan::warn(&warnings),
-                        Err(error) => tracing::error!(%error, "the old certificate stays in use"),
-                    }
-                }
-                tracing::info!("reloaded certificates and reopened the audit file");
+/// What the process is told by signals.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Listens for them. Before that, any would end the process.
+    fn new() -> Result<Self, ServeError> {
+        let handler =
+            |kind| signal(kind).map_err(|error| ServeError::start("a signal handler", error));
+        Ok(Self {
+            terminate: handler(SignalKind::terminate())?,
+            interrupt: handler(SignalKind::interrupt())?,
+            hangup: handler(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads on SIGHUP; comes back at SIGTERM or SIGINT, even while a file that is to be read hangs.
+    async fn follow(self, mut reloader: Reloader) {
+        let Self { mut terminate, mut interrupt, mut hangup } = self;
+        let reloads = async {
+            while hangup.recv().await.is_some() {
+                notify::tell(notify::RELOADING);
+                reloader.reload().await;
+                notify::tell(notify::READY);
             }
+        };
+        tokio::select! {
+            _ = terminate.recv() => (),
+            _ = interrupt.recv() => (),
+            () = reloads => (),
         }
     }
 }

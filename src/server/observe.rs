@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -16,36 +17,39 @@ use tokio::sync::watch;
 use crate::session::news::Phase;
 use crate::session::relay::Decisions;
 
-use super::accept::House;
+use super::accept::{Current, House};
 
 /// What is counted.
 #[derive(Default)]
 pub(super) struct Metrics {
     pub(super) decisions: Decisions,
+    /// The configuration was refused when it was last read again.
+    pub(super) reload_refused: AtomicBool,
 }
 
 /// Serves the three pages until the process ends.
 pub(super) async fn listen(
     address: SocketAddr,
-    house: &Arc<House>,
+    current: &Arc<Current>,
     metrics: &Arc<Metrics>,
     mut phase: watch::Receiver<Phase>,
 ) -> io::Result<()> {
     let socket = tokio::net::TcpListener::bind(address).await?;
     tracing::info!(address = %socket.local_addr()?, "serving metrics");
-    let (ready, counted, metrics) = (Arc::clone(house), Arc::clone(house), Arc::clone(metrics));
+    let (ready, counted) = (Arc::clone(current), Arc::clone(current));
+    let metrics = Arc::clone(metrics);
     let pages = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route(
             "/readyz",
             get(move || async move {
-                match ready.readiness() {
+                match ready.load().readiness() {
                     Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
                     Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
                 }
             }),
         )
-        .route("/metrics", get(move || async move { page(&counted, &metrics) }));
+        .route("/metrics", get(move || async move { page(&counted.load(), &metrics) }));
     let shutdown =
         async move { while *phase.borrow() != Phase::Ending && phase.changed().await.is_ok() {} };
     tokio::spawn(async move {
@@ -84,6 +88,11 @@ fn page(house: &House, metrics: &Metrics) -> Result<String, StatusCode> {
             "ready",
             "Whether every catalog is known and audit works",
             u64::from(house.readiness().is_ok()),
+        ),
+        (
+            "configuration_refused",
+            "Whether the configuration had mistakes when it was last read again",
+            u64::from(metrics.reload_refused.load(Ordering::Relaxed)),
         ),
     ];
     for (name, help, value) in gauges {

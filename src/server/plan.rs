@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::redact::{HashKey, ParameterSettings};
-use crate::config::{Config, ConfigErrors, Parameters};
+use crate::config::{Config, ConfigErrors, Located, Parameters};
 use crate::identity::PrincipalName;
 use crate::secret::Secret;
 use crate::session::relay;
@@ -25,11 +25,13 @@ pub(super) struct Plan {
     pub(super) parameter_settings: ParameterSettings,
     pub(super) parse_limits: ParseLimits,
     pub(super) threads: usize,
+    /// What is not wrong enough to stop.
+    pub(super) warnings: Vec<TlsWarning>,
 }
 
 /// One address for clients.
 pub(super) struct Listener {
-    pub(super) address: SocketAddr,
+    pub(super) address: Located<SocketAddr>,
     pub(super) tls: Option<Arc<ServerTls>>,
 }
 
@@ -40,12 +42,25 @@ pub(super) struct Database {
     catalog_refresh: Duration,
 }
 
+/// The key of hashed parameters where the configuration names none. It lives as long as the process, so
+/// that equal values can be told within one run of it.
+pub(super) struct RunKey(Option<HashKey>);
+
+impl RunKey {
+    /// A random one.
+    pub(super) fn new() -> Self {
+        let random = store::ids::random::<32>().ok();
+        Self(random.and_then(|random| HashKey::new(&Secret::new(random))))
+    }
+}
+
 const MYSQL: &str = "MySQL and MariaDB come with a later version";
 
 impl Plan {
-    pub(super) fn new(config: &Config) -> Result<Self, ConfigErrors> {
+    pub(super) fn new(config: &Config, run_key: &RunKey) -> Result<Self, ConfigErrors> {
         let mut errors = config.errors();
-        let listeners = listeners(config, &mut errors);
+        let mut warnings = Vec::new();
+        let listeners = listeners(config, &mut warnings, &mut errors);
         let databases = databases(config, &mut errors);
         let mut approvers = Vec::new();
         for approver in &config.approval.approvers {
@@ -54,7 +69,7 @@ impl Plan {
                 Err(error) => errors.add(Some(approver.position), error.to_string()),
             }
         }
-        let parameter_settings = parameters(config.audit.parameters, &mut errors);
+        let parameter_settings = parameters(&config.audit.parameters, run_key, &mut errors);
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let parse_limits = ParseLimits {
             bytes_max: config.limits.wire.statement_bytes_max,
@@ -69,11 +84,16 @@ impl Plan {
             parameter_settings,
             parse_limits,
             threads,
+            warnings,
         })
     }
 }
 
-fn listeners(config: &Config, errors: &mut ConfigErrors) -> Vec<Listener> {
+fn listeners(
+    config: &Config,
+    warnings: &mut Vec<TlsWarning>,
+    errors: &mut ConfigErrors,
+) -> Vec<Listener> {
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         if listener.engine == Engine::Mysql {
@@ -83,14 +103,14 @@ fn listeners(config: &Config, errors: &mut ConfigErrors) -> Vec<Listener> {
         let mut tls = None;
         if let Some(files) = &listener.tls {
             match ServerTls::load(&files.certificate_file.value, &files.key_file.value) {
-                Ok((loaded, warnings)) => {
-                    warn(&warnings);
+                Ok((loaded, found)) => {
+                    warnings.extend(found);
                     tls = Some(Arc::new(loaded));
                 }
                 Err(error) => errors.add(Some(files.certificate_file.position), error.to_string()),
             }
         }
-        listeners.push(Listener { address: listener.address.value, tls });
+        listeners.push(Listener { address: listener.address.clone(), tls });
     }
     listeners
 }
@@ -120,14 +140,19 @@ fn databases(config: &Config, errors: &mut ConfigErrors) -> Vec<Database> {
     databases
 }
 
-fn parameters(setting: Parameters, errors: &mut ConfigErrors) -> ParameterSettings {
+fn parameters(
+    setting: &Parameters,
+    run_key: &RunKey,
+    errors: &mut ConfigErrors,
+) -> ParameterSettings {
     match setting {
-        Parameters::Full { bytes_max } => ParameterSettings::Full { bytes_max },
+        Parameters::Full { bytes_max } => ParameterSettings::Full { bytes_max: *bytes_max },
         Parameters::Omitted => ParameterSettings::Omitted,
-        Parameters::Hashed => {
-            // The key lives as long as the process: equal values can be told within one run of it.
-            let random = store::ids::random::<32>().ok();
-            let key = random.and_then(|random| HashKey::new(&Secret::new(random)));
+        Parameters::Hashed { key } => {
+            let key = match key {
+                Some(key) => HashKey::new(key),
+                None => run_key.0.clone(),
+            };
             match key {
                 Some(key) => ParameterSettings::Hashed(key),
                 None => {
@@ -148,9 +173,21 @@ pub(super) fn warn(warnings: &[TlsWarning]) {
 }
 
 impl Database {
-    /// Begins to read the server's names.
-    pub(super) fn open(self) -> relay::Database {
-        let catalogs = Catalogs::spawn(self.primary.clone(), self.catalog_refresh);
-        relay::Database { name: self.name, primary: self.primary, catalogs }
+    /// Begins to read the server's names, or goes on where the entry of that name stands now.
+    pub(super) fn open(self, before: Option<&Arc<relay::Database>>) -> Arc<relay::Database> {
+        let Self { name, primary, catalog_refresh } = self;
+        let catalogs = match before {
+            Some(before)
+                if before.primary == primary && before.catalog_refresh == catalog_refresh =>
+            {
+                before.primary.forget_authorities();
+                return Arc::clone(before);
+            }
+            Some(before) if before.primary.has_names_of(&primary) => {
+                before.catalogs.succeed(primary.clone(), catalog_refresh)
+            }
+            _ => Catalogs::spawn(primary.clone(), catalog_refresh),
+        };
+        Arc::new(relay::Database { name, primary, catalogs, catalog_refresh })
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::LocalSet;
 
 use crate::session::relay::Worker;
 
-use super::accept::{self, House, Listener};
+use super::accept::{self, Current, Listener};
 
 /// Stack of a session thread, bytes: the analyser's depth is bounded so that it fits in 8 MiB, and the
 /// grammar's own check stops at a limit below that. Only what is touched is ever backed by memory.
@@ -19,7 +19,7 @@ const STACK_BYTES: usize = 16 << 20;
 
 /// A connection on its way to a thread.
 struct Arrival {
-    house: Arc<House>,
+    current: Arc<Current>,
     listener: Arc<Listener>,
     stream: TcpStream,
 }
@@ -41,16 +41,16 @@ impl Workers {
     /// Gives a connection to the thread that has the fewest.
     pub(super) fn serve(
         &self,
-        house: &Arc<House>,
-        listener: &Arc<Listener>,
+        current: &Arc<Current>,
+        listener: Arc<Listener>,
         stream: tokio::net::TcpStream,
     ) {
         let fewest = self.0.iter().min_by_key(|thread| thread.sessions.load(Ordering::Relaxed));
         let (Some(thread), Ok(stream)) = (fewest, stream.into_std()) else { return };
         thread.sessions.fetch_add(1, Ordering::Relaxed);
-        let (house, listener) = (Arc::clone(house), Arc::clone(listener));
+        let current = Arc::clone(current);
         // A thread that is gone was told to end: the connection ends with it.
-        drop(thread.arrivals.send(Arrival { house, listener, stream }));
+        drop(thread.arrivals.send(Arrival { current, listener, stream }));
     }
 }
 
@@ -77,12 +77,12 @@ async fn serve_arrivals(
     sessions: Arc<AtomicUsize>,
 ) {
     let worker = Rc::new(Worker::default());
-    while let Some(Arrival { house, listener, stream }) = arrivals.recv().await {
+    while let Some(Arrival { current, listener, stream }) = arrivals.recv().await {
         let (worker, sessions) = (Rc::clone(&worker), Count(Arc::clone(&sessions)));
         tokio::task::spawn_local(async move {
             let _counted = sessions;
             if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
-                accept::serve(house, worker, listener, stream).await;
+                accept::serve(current, worker, listener, stream).await;
             }
         });
     }

@@ -20,6 +20,16 @@ pub enum Command {
         /// Who asked.
         by: Box<str>,
     },
+    /// End once no transaction is open: what it is for is no longer served.
+    Leave {
+        /// Why, a sentence.
+        why: &'static str,
+    },
+    /// End now: it had time to leave.
+    End {
+        /// Why, a sentence.
+        why: &'static str,
+    },
 }
 
 /// One open session, as lists show it.
@@ -88,9 +98,22 @@ impl Registry {
 
     /// Asks a session to end. False when there is none of that name.
     pub fn kill(&self, id: &str, by: &str) -> bool {
-        lock(&self.entries)
-            .get(id)
-            .is_some_and(|entry| entry.commands.send(Command::Kill { by: by.into() }).is_ok())
+        self.tell(id, Command::Kill { by: by.into() })
+    }
+
+    /// Says something to every session of a database; returns to which.
+    pub fn tell_database(&self, database: &str, command: &Command) -> Vec<Arc<str>> {
+        let entries = lock(&self.entries);
+        let of_it = entries.iter().filter(|(_, entry)| *entry.info.database == *database);
+        of_it
+            .filter(|(_, entry)| entry.commands.send(command.clone()).is_ok())
+            .map(|(id, _)| Arc::clone(id))
+            .collect()
+    }
+
+    /// Says something to one session. False when there is none of that name.
+    pub fn tell(&self, id: &str, command: Command) -> bool {
+        lock(&self.entries).get(id).is_some_and(|entry| entry.commands.send(command).is_ok())
     }
 
     /// Asks the session with that key to cancel what it runs; an unknown key does nothing, and
@@ -151,6 +174,20 @@ mod tests {
         registry.cancel(b"key-3");
         assert!(one_hears.try_recv().is_err());
         assert_eq!(two_hears.try_recv(), Ok(Command::Cancel));
+    }
+
+    #[test]
+    fn what_is_said_to_a_database_reaches_its_sessions_alone() {
+        let registry = Arc::new(Registry::default());
+        let (one, mut one_hears) = tokio::sync::mpsc::unbounded_channel();
+        let (two, mut two_hears) = tokio::sync::mpsc::unbounded_channel();
+        let _one = registry.enter(info("s_1"), b"key-1", one);
+        let other = SessionInfo { database: "crm".into(), ..info("s_2") };
+        let _two = registry.enter(other, b"key-2", two);
+        let leave = Command::Leave { why: "it was removed" };
+        assert_eq!(registry.tell_database("crm", &leave), ["s_2".into()]);
+        assert!(one_hears.try_recv().is_err());
+        assert_eq!(two_hears.try_recv(), Ok(leave));
     }
 
     #[test]

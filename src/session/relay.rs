@@ -61,6 +61,8 @@ pub struct Database {
     pub primary: Target,
     /// Its names.
     pub catalogs: Catalogs,
+    /// How often they are read again.
+    pub catalog_refresh: Duration,
 }
 
 /// What all sessions share.
@@ -422,6 +424,14 @@ impl Running {
                 self.reason = "ended by an operator";
                 self.end_with(Report::fatal("57P01", format!("the session was ended by {by}")));
             }
+            news::Event::Command(Command::Leave { why }) => {
+                self.reason = why;
+                self.relay.conversation.on_drain(why, &mut self.out);
+            }
+            news::Event::Command(Command::End { why }) => {
+                self.reason = why;
+                self.end_with(Report::fatal("57P01", why));
+            }
             news::Event::Snapshot(snapshot) => self.on_snapshot(&snapshot),
             news::Event::Catalog(Some(catalog)) => self.relay.conversation.set_catalog(catalog),
             news::Event::Catalog(None) => (),
@@ -436,7 +446,7 @@ impl Running {
             Phase::Serving => (),
             Phase::Draining => {
                 self.reason = ENDING;
-                self.relay.conversation.on_drain(&mut self.out);
+                self.relay.conversation.on_drain(ENDING, &mut self.out);
             }
             Phase::Ending => {
                 self.reason = ENDING;

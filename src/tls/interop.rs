@@ -66,7 +66,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             return Ok(step);
         }
     }
-    let (mut stream, info) = tls.acceptor().accept_postgres(stream, opening).await?;
+    let (mut stream, info) = tls.accept_postgres(stream, opening).await?;
     login.tls_established(info, &input).map_err(|refused| io::Error::other(refused.reason))?;
     converse(&mut stream, &mut login, &mut input).await
 }

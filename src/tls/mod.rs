@@ -1,4 +1,4 @@
-//! TLS towards clients: the certificate of a listener, replaced while it runs.
+//! TLS towards clients: certificate and key of a listener. A reload of the configuration makes a new one.
 
 pub mod end_point;
 
@@ -8,7 +8,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -73,40 +72,6 @@ pub enum TlsWarning {
     },
 }
 
-/// Certificate and key of a listener.
-pub struct ServerTls {
-    certificate: PathBuf,
-    key: PathBuf,
-    current: ArcSwap<Acceptor>,
-}
-
-impl ServerTls {
-    /// Reads certificate chain and private key, both PEM.
-    ///
-    /// # Errors
-    /// When either cannot be read or they cannot be used together.
-    pub fn load(certificate: &Path, key: &Path) -> Result<(Self, Vec<TlsWarning>), TlsError> {
-        let (acceptor, warnings) = Acceptor::load(certificate, key)?;
-        let (certificate, key) = (certificate.to_owned(), key.to_owned());
-        Ok((Self { certificate, key, current: ArcSwap::from_pointee(acceptor) }, warnings))
-    }
-
-    /// Reads both files again. Open connections keep what they have.
-    ///
-    /// # Errors
-    /// As [`Self::load`]; what was there goes on being used.
-    pub fn reload(&self) -> Result<Vec<TlsWarning>, TlsError> {
-        let (acceptor, warnings) = Acceptor::load(&self.certificate, &self.key)?;
-        self.current.store(Arc::new(acceptor));
-        Ok(warnings)
-    }
-
-    /// What takes the next connection.
-    pub fn acceptor(&self) -> Arc<Acceptor> {
-        self.current.load_full()
-    }
-}
-
 /// How a client came to TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
@@ -118,13 +83,17 @@ pub enum Opening {
 
 /// One certificate, ready for handshakes, and its channel binding: a pair, so that a reload between the
 /// handshake and the proof does not part them.
-pub struct Acceptor {
+pub struct ServerTls {
     tls: TlsAcceptor,
     channel_binding: Option<Vec<u8>>,
 }
 
-impl Acceptor {
-    fn load(certificate: &Path, key: &Path) -> Result<(Self, Vec<TlsWarning>), TlsError> {
+impl ServerTls {
+    /// Reads certificate chain and private key, both PEM.
+    ///
+    /// # Errors
+    /// When either cannot be read or they cannot be used together.
+    pub fn load(certificate: &Path, key: &Path) -> Result<(Self, Vec<TlsWarning>), TlsError> {
         let chain = chain(certificate)?;
         let (private_key, warnings) = private_key(key)?;
         let channel_binding = chain.first().and_then(|leaf| end_point::tls_server_end_point(leaf));

@@ -61,7 +61,6 @@ pub struct Catalogs {
     requests: mpsc::Sender<Request>,
 }
 
-#[derive(Default)]
 struct Shared {
     status: Mutex<Status>,
     parameters: ArcSwap<Vec<(String, String)>>,
@@ -72,8 +71,24 @@ type Request = oneshot::Sender<Result<Arc<Catalog>, UpstreamError>>;
 impl Catalogs {
     /// Starts looking at once, and then every `interval`. Needs a Tokio runtime.
     pub fn spawn(target: Target, interval: Duration) -> Self {
-        let shared = Arc::<Shared>::default();
-        let (publish, current) = watch::channel(None);
+        Self::begin(target, interval, None, Arc::default())
+    }
+
+    /// Starts where another stands that looks at the same names by another way: with a new password, say.
+    /// So nobody has to wait for the first load. Needs a Tokio runtime.
+    pub fn succeed(&self, target: Target, interval: Duration) -> Self {
+        Self::begin(target, interval, self.current(), self.parameters())
+    }
+
+    fn begin(
+        target: Target,
+        interval: Duration,
+        known: Option<Arc<Catalog>>,
+        parameters: Arc<Vec<(String, String)>>,
+    ) -> Self {
+        let shared =
+            Arc::new(Shared { status: Mutex::default(), parameters: ArcSwap::new(parameters) });
+        let (publish, current) = watch::channel(known);
         let (requests, inbox) = mpsc::channel(64);
         let keeper = Keeper { target, interval, shared: Arc::clone(&shared), publish, known: None };
         tokio::spawn(keeper.run(inbox));

@@ -209,7 +209,8 @@ async fn secure(stream: Stream, target: &Target, name: &str) -> Result<Stream, U
         let loaded = spawn_blocking(move || tls::configure(&roots)).await;
         loaded.unwrap_or(Err(UpstreamError::Stopped)).map(Arc::new)
     };
-    let config = Arc::clone(target.client_config.get_or_try_init(load).await?);
+    let kept = target.client_config.load_full();
+    let config = Arc::clone(kept.get_or_try_init(load).await?);
     stream.write_all(&SSL_REQUEST).await.map_err(broken)?;
     // Exactly one byte is taken: whatever somebody sent after it in clear goes to the TLS engine,
     // which refuses it (CVE-2021-23222).

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use tokio::sync::OnceCell;
 
@@ -31,8 +32,8 @@ pub struct Target {
     /// For all of resolving, connecting, TLS and login together.
     pub connect_timeout: Duration,
     /// Made from `tls` at the first connection and kept: reading the system's authorities takes
-    /// milliseconds. A reload of the configuration makes new targets, and so reads them again.
-    pub(super) client_config: Arc<OnceCell<Arc<ClientConfig>>>,
+    /// milliseconds. [`Target::forget_authorities`] has them read again.
+    pub(super) client_config: Arc<ArcSwap<OnceCell<Arc<ClientConfig>>>>,
 }
 
 /// Where a server listens.
@@ -104,6 +105,16 @@ impl fmt::Display for Host {
     }
 }
 
+/// The same place, account and protection; what was read of authorities' files is no part of it.
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        self.has_names_of(other)
+            && self.password == other.password
+            && self.tls == other.tls
+            && self.connect_timeout == other.connect_timeout
+    }
+}
+
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // All but the TLS configuration, which is pages long and says nothing more.
@@ -135,6 +146,17 @@ impl Target {
             connect_timeout: CONNECT_TIMEOUT,
             client_config: Arc::default(),
         }
+    }
+
+    /// Whether both are the same account on the same database of the same server, which so has the same
+    /// names: they may differ in how one gets there.
+    pub fn has_names_of(&self, other: &Self) -> bool {
+        self.host == other.host && self.user == other.user && self.database == other.database
+    }
+
+    /// Has the files of authorities read again at the next connection, by every clone of this.
+    pub fn forget_authorities(&self) {
+        self.client_config.store(Arc::default());
     }
 
     /// Reads `postgres://user@host:port/database?sslmode=…&sslrootcert=…`, or for a Unix socket

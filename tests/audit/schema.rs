@@ -72,7 +72,7 @@ fn full() -> AuditRecord {
     }
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::SessionStart,
     Kind::SessionEnd,
     Kind::LoginRefused,
@@ -81,6 +81,7 @@ const KINDS: [Kind; 10] = [
     Kind::Grant,
     Kind::Request,
     Kind::Token,
+    Kind::Configuration,
     Kind::Recorder,
     Kind::Gap,
 ];

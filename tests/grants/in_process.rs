@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use daypass::audit::recorder::{self, Recorder};
 use daypass::control::api::{self, ApiExtra};
-use daypass::control::service::{Service, Settings};
+use daypass::control::service::{Rules, Service, Settings};
+use daypass::grant::request::ApprovalRule;
 use daypass::identity::{PrincipalName, TokenId};
 use daypass::session::call::{BoundCall, Calls, InBandCaller};
 use daypass::session::registry::Registry;
@@ -38,18 +39,22 @@ impl Proxy {
         let file = Some(folder.path().join("audit.jsonl"));
         let settings = recorder::Settings { file: file.clone(), ..recorder::Settings::default() };
         let recorder = Recorder::open(&settings).unwrap();
-        let service = Service::new(Settings {
+        let settings = Settings {
             store: Store::open(&folder.path().join("store.db")).unwrap(),
             recorder: recorder.clone(),
             registry: Arc::new(Registry::default()),
+            clock: || SystemTime::now().into(),
+        };
+        let approvers = ["bob", "carol"].map(|name| PrincipalName::new(name).unwrap()).into();
+        let rules = Rules {
             databases: vec![("shop".into(), Engine::Postgres)],
             ttl_default: HOUR / 4,
             ttl_max: HOUR * 12,
             duration_max: HOUR * 8,
             waiting_max: HOUR * 24,
-            approvers: ["bob", "carol"].map(|name| PrincipalName::new(name).unwrap()).into(),
-            clock: || SystemTime::now().into(),
-        });
+            approval: ApprovalRule { approvers },
+        };
+        let service = Service::new(settings, rules);
         let proxy = Self { folder, service, recorder };
         let listener = api::ApiSocket::bind(&proxy.socket()).unwrap();
         let extra = ApiExtra { audit_file: file, ready: Arc::new(|| Ok(())) };
@@ -134,7 +139,7 @@ async fn a_grant_from_its_making_to_its_end() {
     let id = proxy.expect(0, "", &create("1h", "shop"));
     assert!(id.starts_with("g_") && id.len() == 14, "{id}");
     proxy.refuses(2, &token, &create("1h", "shop"), "only an operator may make grants");
-    proxy.refuses(1, "", &create("9h", "shop"), "at most 8h");
+    proxy.refuses(1, "", &create("9h", "shop"), "at most 8 h");
     proxy.refuses(1, "", &create("1h", "till"), "no database \"till\"");
 
     let list = proxy.expect(0, &token, &["grant", "list", "--output", "json"]);

@@ -28,6 +28,7 @@ pub struct Config {
     audit: String,
     rest: String,
     files: Vec<(String, String)>,
+    env: Vec<(String, String)>,
 }
 
 impl Config {
@@ -77,6 +78,12 @@ impl Config {
         self
     }
 
+    /// A variable of the proxy's environment, when it is started with this.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     fn write(&self, folder: &Path, port: u16) {
         let text = format!(
             "[[listener]]\nengine = \"postgres\"\naddress = \"127.0.0.1:{port}\"\n{}{}\n\
@@ -96,6 +103,7 @@ pub struct Daypass {
     process: Option<Process>,
     folder: TempDir,
     port: u16,
+    env: Vec<(String, String)>,
 }
 
 impl Daypass {
@@ -109,7 +117,7 @@ impl Daypass {
             .expect("a temporary folder");
         let port = free_port();
         config.write(folder.path(), port);
-        let mut daypass = Self { process: None, folder, port };
+        let mut daypass = Self { process: None, folder, port, env: config.env };
         daypass.start_again();
         daypass
     }
@@ -127,6 +135,8 @@ impl Daypass {
             .current_dir(self.folder.path())
             .env_remove("DAYPASS_URL")
             .env_remove("DAYPASS_TOKEN")
+            .env_remove("NOTIFY_SOCKET")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
         let mut process = Process::start(&mut command, "TERM");
@@ -202,6 +212,7 @@ impl Daypass {
             .args(args)
             .current_dir(self.folder.path())
             .env_remove("DAYPASS_TOKEN")
+            .env_remove("COLUMNS")
             .env("DAYPASS_URL", format!("unix:{}", self.socket().display()))
             .envs(env.iter().copied());
         run(&mut command, "")

@@ -232,3 +232,20 @@ async fn a_server_that_is_away_is_reported_and_waited_for() {
     timeout(Duration::from_secs(20), watch.changed()).await.unwrap().unwrap();
     assert_eq!(catalogs.status().error, None);
 }
+
+#[tokio::test]
+async fn a_successor_knows_at_once_what_was_known() {
+    let mut connection = server().database("succeeded").await;
+    let before = Catalogs::spawn(server().socket("postgres", "succeeded"), NEVER);
+    let known = before.refresh().await.unwrap();
+    let after = before.succeed(server().socket("postgres", "succeeded"), NEVER);
+    drop(before);
+    assert_eq!(after.current().unwrap().version, known.version);
+    assert!(!after.parameters().is_empty());
+    // The same names are the same catalog: what was analysed under it still counts.
+    assert_eq!(after.refresh().await.unwrap().version, known.version);
+    run(&mut connection, "CREATE TABLE fresh (id int)").await;
+    let changed = after.refresh().await.unwrap();
+    assert_ne!(changed.version, known.version);
+    assert_eq!(columns(&changed, "public", "fresh"), ["id"]);
+}

@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::audit::record::Kind;
 use crate::control::error::ControlError;
 use crate::control::model::{CreateGrant, GrantInfo, GrantState};
-use crate::grant::{Actor, Grant, GrantId, Revocation, check_line, duration};
+use crate::grant::{Actor, Grant, GrantId, LIFE, Revocation, check_line};
 use crate::store::{GrantFilter, ids};
 use crate::time::Timestamp;
+use crate::time::duration::{self, Bounds};
 
 use super::{Service, from_store, operators_only, principal_name};
 
@@ -125,16 +126,8 @@ impl Service {
     }
 
     pub(super) fn duration(&self, text: &str) -> Result<Duration, ControlError> {
-        let asked =
-            duration::parse(text).map_err(|error| ControlError::invalid(error.to_string()))?;
-        let max = self.settings.duration_max;
-        if asked > max {
-            return Err(ControlError::invalid(format!(
-                "a grant lasts at most {}",
-                duration::short(max)
-            )));
-        }
-        Ok(asked)
+        let bounds = Bounds { max: self.rules.load().duration_max.min(LIFE.max), ..LIFE };
+        duration::parse(text, &bounds).map_err(|error| ControlError::invalid(error.to_string()))
     }
 
     pub(super) fn grant_info(&self, grant: &Grant) -> GrantInfo {

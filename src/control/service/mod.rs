@@ -9,6 +9,8 @@ mod tokens;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use crate::audit::record::{AuditRecord, Kind};
 use crate::audit::recorder::Recorder;
 use crate::control::error::ControlError;
@@ -29,6 +31,14 @@ pub struct Settings {
     pub recorder: Recorder,
     /// The sessions that are open.
     pub registry: Arc<Registry>,
+    /// The time.
+    pub clock: fn() -> Timestamp,
+}
+
+/// What the configuration says about tokens, grants and requests; replaced as a whole when it is read
+/// again.
+#[derive(Clone, Debug)]
+pub struct Rules {
     /// Entries of the configuration.
     pub databases: Vec<(Arc<str>, Engine)>,
     /// How long a token lives when the issuer does not say.
@@ -39,23 +49,29 @@ pub struct Settings {
     pub duration_max: Duration,
     /// How long a request may wait.
     pub waiting_max: Duration,
-    /// Principals who may approve what others ask for.
-    pub approvers: Vec<PrincipalName>,
-    /// The time.
-    pub clock: fn() -> Timestamp,
+    /// Who may approve what others ask for.
+    pub approval: ApprovalRule,
 }
 
 /// The operations.
 pub struct Service {
     settings: Settings,
-    rule: ApprovalRule,
+    rules: ArcSwap<Rules>,
 }
 
 impl Service {
-    /// A service over these.
-    pub fn new(settings: Settings) -> Arc<Self> {
-        let rule = ApprovalRule { approvers: settings.approvers.clone() };
-        Arc::new(Self { settings, rule })
+    /// A service over these, under these rules.
+    pub fn new(settings: Settings, rules: Rules) -> Arc<Self> {
+        Arc::new(Self { settings, rules: ArcSwap::from_pointee(rules) })
+    }
+
+    /// What is asked from now on is judged by these.
+    pub fn set_rules(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -72,13 +88,14 @@ impl Service {
 
     /// Whether somebody may approve what others ask for.
     pub(super) fn is_approver(&self, actor: &Actor) -> bool {
-        self.rule.admits(actor)
+        self.rules.load().approval.admits(actor)
     }
 
     fn engine(&self, database: &str) -> Result<Engine, ControlError> {
-        let known = self.settings.databases.iter().find(|(name, _)| **name == *database);
+        let rules = self.rules.load();
+        let known = rules.databases.iter().find(|(name, _)| **name == *database);
         known.map(|(_, engine)| *engine).ok_or_else(|| {
-            let names: Vec<_> = self.settings.databases.iter().map(|(name, _)| &**name).collect();
+            let names: Vec<_> = rules.databases.iter().map(|(name, _)| &**name).collect();
             ControlError::not_found(format!("there is no database \"{}\"", database.escape_debug()))
                 .hint(format!("This proxy has: {}", names.join(", ")))
         })

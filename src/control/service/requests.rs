@@ -4,8 +4,9 @@ use crate::audit::record::{AuditRecord, Kind};
 use crate::control::error::ControlError;
 use crate::control::model::{CreateRequest, GrantInfo, RequestInfo, RequestState as Shown};
 use crate::grant::request::{Request, RequestError, RequestState, Wish};
-use crate::grant::{Actor, Grant, RequestId, duration};
+use crate::grant::{Actor, Grant, RequestId};
 use crate::store::{RequestFilter, UpdateError, ids};
+use crate::time::duration;
 
 use super::grants::new_grant_id;
 use super::{Service, from_store, principal_name};
@@ -49,7 +50,7 @@ impl Service {
             ticket: wish.ticket.map(Into::into),
         };
         let mut request = Request::new(wish, RequestId(id.into()), now).map_err(refused)?;
-        request.expires = request.expires.min(now + self.settings.waiting_max);
+        request.expires = request.expires.min(now + self.rules.load().waiting_max);
         let request = self.store().create_request(request).await.map_err(from_store)?;
         self.record_request("created", actor, &request);
         self.flushed().await;
@@ -98,12 +99,12 @@ impl Service {
     /// When the actor may not, or the request waits no more.
     pub async fn approve(&self, actor: &Actor, id: &str) -> Result<GrantInfo, ControlError> {
         self.recordable()?;
-        let (who, rule, now) = (actor.clone(), self.rule.clone(), self.now());
+        let (who, rules, now) = (actor.clone(), self.rules(), self.now());
         let grant = new_grant_id()?;
         let (request, made) = self
             .update(id, move |request| {
                 request
-                    .approve(&who, now, &rule, grant)
+                    .approve(&who, now, &rules.approval, grant)
                     .map(|(request, made)| (request, Some(made)))
             })
             .await?;
@@ -126,10 +127,10 @@ impl Service {
         id: &str,
         reason: String,
     ) -> Result<RequestInfo, ControlError> {
-        let (who, rule, now) = (actor.clone(), self.rule.clone(), self.now());
+        let (who, rules, now) = (actor.clone(), self.rules(), self.now());
         let (request, _) = self
             .update(id, move |request| {
-                request.deny(&who, now, &rule, &reason).map(|request| (request, None))
+                request.deny(&who, now, &rules.approval, &reason).map(|request| (request, None))
             })
             .await?;
         self.record_request("denied", actor, &request);

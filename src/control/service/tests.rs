@@ -49,18 +49,24 @@ fn open(folder: &std::path::Path) -> Arc<Service> {
         file: Some(folder.join("audit.jsonl")),
         ..recorder::Settings::default()
     });
-    Service::new(Settings {
+    let settings = Settings {
         store: Store::open_at(&folder.join("daypass.db"), NOW.get()).unwrap(),
         recorder: recorder.unwrap(),
         registry: Arc::default(),
+        clock: || NOW.get(),
+    };
+    Service::new(settings, rules())
+}
+
+fn rules() -> Rules {
+    Rules {
         databases: vec![("shop".into(), Engine::Postgres), ("crm".into(), Engine::Postgres)],
         ttl_default: HOUR / 4,
         ttl_max: HOUR * 12,
         duration_max: HOUR * 8,
         waiting_max: HOUR * 2,
-        approvers: vec![name("carol"), name("alice")],
-        clock: || NOW.get(),
-    })
+        approval: ApprovalRule { approvers: vec![name("carol"), name("alice")] },
+    }
 }
 
 fn name(text: &str) -> PrincipalName {
@@ -153,7 +159,7 @@ async fn only_operators_make_grants_and_only_ones_that_are_held_to() {
         (CreateGrant { limits: Some(limits), ..grant_wish() }, "rows limit"),
         (CreateGrant { row_filter: Some("true".into()), ..grant_wish() }, "row filter"),
         (CreateGrant { route: Some("primary".into()), ..grant_wish() }, "route"),
-        (CreateGrant { duration: "9h".into(), ..grant_wish() }, "at most 8h"),
+        (CreateGrant { duration: "9h".into(), ..grant_wish() }, "at most 8 h"),
         (CreateGrant { not_before: Some(past), ..grant_wish() }, "ended already"),
         (CreateGrant { reason: " ".into(), ..grant_wish() }, "reason"),
         (CreateGrant { reason: "a\u{1b}[2J".into(), ..grant_wish() }, "control characters"),

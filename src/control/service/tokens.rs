@@ -3,12 +3,12 @@
 use crate::audit::record::Kind;
 use crate::control::error::ControlError;
 use crate::control::model::{IssueToken, TokenInfo, TokenState};
-use crate::control::words::parse_duration;
-use crate::grant::{Actor, duration};
+use crate::grant::Actor;
 use crate::identity::TokenId;
 use crate::identity::token::{Token, TokenVerifier};
 use crate::store::ids;
 use crate::time::Timestamp;
+use crate::time::duration::{self, Bounds};
 
 use super::{Service, from_store, operators_only, principal_name};
 
@@ -25,14 +25,16 @@ impl Service {
         operators_only(actor, "issue tokens")?;
         self.recordable()?;
         let principal = principal_name(&wish.principal)?;
+        let rules = self.rules();
         let ttl = match &wish.ttl {
-            Some(text) => parse_duration(text).map_err(ControlError::invalid)?,
-            None => self.settings.ttl_default,
+            Some(text) => {
+                let bounds =
+                    Bounds { what: "a token lives", min: duration::SHORTEST, max: rules.ttl_max };
+                duration::parse(text, &bounds)
+                    .map_err(|error| ControlError::invalid(error.to_string()))?
+            }
+            None => rules.ttl_default,
         };
-        if ttl > self.settings.ttl_max {
-            let max = duration::short(self.settings.ttl_max);
-            return Err(ControlError::invalid(format!("a token lives at most {max}")));
-        }
         let unlucky = |_| ControlError::unavailable("the system gives no randomness");
         let random = ids::random::<{ Token::RANDOM_BYTES }>().map_err(unlucky)?;
         let id = TokenId(ids::new_id("t_").map_err(unlucky)?.into());

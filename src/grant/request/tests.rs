@@ -142,7 +142,7 @@ fn a_request_of_which_no_grant_could_come_is_not_made() {
         change(&mut wish);
         Request::new(wish, RequestId("r_1".into()), at(0)).unwrap_err().to_string()
     };
-    assert_eq!(make(|wish| wish.duration = Duration::ZERO), "a grant lasts at least 1 second");
+    assert_eq!(make(|wish| wish.duration = Duration::ZERO), "a grant lasts at least 1 s");
     assert_eq!(make(|wish| wish.duration *= 1000), "a grant lasts at most 7 days");
     assert_eq!(make(|wish| wish.reason = " ".into()), "a reason is needed");
     assert_eq!(make(|wish| wish.privileges.clear()), "at least one privilege is needed");

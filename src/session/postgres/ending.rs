@@ -102,16 +102,18 @@ impl Conversation {
         self.canceling = false;
     }
 
-    /// The server is going down: idle clients are told at once, others after their transaction.
-    pub fn on_drain(&mut self, out: &mut Output) {
-        self.draining = true;
+    /// The session is to end: an idle client is told why at once, others after their transaction.
+    pub fn on_drain(&mut self, why: &'static str, out: &mut Output) {
+        self.draining = Some(why);
         self.close_if_drained(out);
     }
 
     pub(super) fn close_if_drained(&mut self, out: &mut Output) {
-        if self.draining && self.transaction == TransactionStatus::Idle && self.at_rest() {
-            let report = Report::fatal("57P01", "the proxy is shutting down");
-            self.close(Some(report), out);
+        if let Some(why) = self.draining
+            && self.transaction == TransactionStatus::Idle
+            && self.at_rest()
+        {
+            self.close(Some(Report::fatal("57P01", why)), out);
         }
     }
 
@@ -133,12 +135,14 @@ impl Conversation {
         !self.slots.is_empty()
     }
 
-    /// The connection to the server is gone. `told`: the server said why before.
+    /// The connection to the server is gone. The client is told, unless the server did so itself.
     pub fn on_server_gone(&mut self, now: Timestamp, out: &mut Output) {
         self.settle(now, Outcome::Unknown, out);
-        let report = Report::fatal("08006", "the connection to the database server is lost")
-            .hint("Connect again. A statement that was under way may or may not have run.");
-        self.close(Some(report), out);
+        let report = (!self.server_said_why).then(|| {
+            Report::fatal("08006", "the connection to the database server is lost")
+                .hint("Connect again. A statement that was under way may or may not have run.")
+        });
+        self.close(report, out);
     }
 
     /// The session is over: every statement that was under way gets its result record.

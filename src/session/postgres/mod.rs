@@ -145,7 +145,9 @@ pub struct Conversation {
     poison: Box<str>,
     assumed_path: Box<[Box<str>]>,
     closing: bool,
-    draining: bool,
+    draining: Option<&'static str>,
+    /// The server has told the client why it ends the session.
+    server_said_why: bool,
 }
 
 /// The connection to the primary.
@@ -237,7 +239,8 @@ impl Conversation {
             poison: start.poison,
             assumed_path: start.assumed_path,
             closing: false,
-            draining: false,
+            draining: None,
+            server_said_why: false,
         }
     }
 

@@ -295,7 +295,10 @@ impl Conversation {
         }
         match ours {
             Some(error) => out.say(|own| own.extend_from_slice(&error)),
-            None => out.pass(range),
+            None => {
+                self.server_said_why |= message::ends_session(body);
+                out.pass(range);
+            }
         }
         self.skip_to_sync(env, out);
     }

@@ -218,6 +218,12 @@ pub fn sqlstate(body: &[u8]) -> Option<&str> {
     error_field(body, b'C')
 }
 
+/// Whether an ErrorResponse body says that the session is over (manual 54.8: field V, the severity that is
+/// never translated).
+pub fn ends_session(body: &[u8]) -> bool {
+    matches!(error_field(body, b'V'), Some("FATAL" | "PANIC"))
+}
+
 /// One field of an ErrorResponse or NoticeResponse body (manual 54.8).
 pub fn error_field(body: &[u8], code: u8) -> Option<&str> {
     let mut body = Reader::new(b'E', body);

@@ -230,6 +230,13 @@ impl House {
         }
     }
 
+    /// The connection to the server breaks.
+    fn server_goes(&mut self) {
+        self.server_open = false;
+        self.machine.on_server_gone(self.now, &mut self.out);
+        self.apply();
+    }
+
     fn revoke(&mut self, id: &str) {
         for grant in &mut self.grants {
             if *grant.id.0 == *id && grant.revoked.is_none() {

@@ -395,3 +395,31 @@ fn prepared_by_sql_is_decided_again_at_each_execute() {
     house.add("g_2", "SELECT ON public.t1", 1_000);
     assert_eq!(query(&mut house, "EXECUTE s"), ["E42501", "ZI"]);
 }
+
+#[test]
+fn a_server_that_says_why_it_goes_has_the_last_word() {
+    let mut house = with_grant("SELECT ON public.t0");
+    send(&mut house, &[Sent::Query("SELECT a, pg_sleep(9) FROM t0".into())]);
+    let mut goodbye = Vec::new();
+    Report::fatal("57P01", "terminating connection").write(&mut goodbye);
+    house.server.out.extend_from_slice(&goodbye);
+    house.settle();
+    house.server_goes();
+    assert_eq!(house.told(), ["E57P01"]);
+    assert!(house.closed);
+    assert_eq!(house.results(), 1);
+
+    // One that says nothing, or of whose words the client hears nothing.
+    let mut house = with_grant("SELECT ON public.t0");
+    send(&mut house, &[Sent::Query("SELECT a, pg_sleep(9) FROM t0".into())]);
+    house.server_goes();
+    assert_eq!(house.told(), ["E08006"]);
+    let mut house = with_grant("SELECT ON public.t0");
+    query(&mut house, "SELECT a FROM t0");
+    let mut error = Vec::new();
+    Report::error("57014", "cancelled").write(&mut error);
+    house.server.out.extend_from_slice(&error);
+    house.settle();
+    house.server_goes();
+    assert_eq!(house.told(), ["E57014", "E08006"]);
+}
