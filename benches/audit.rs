@@ -9,80 +9,81 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use daypass::audit::chain::{Chain, HexDigest, body};
-use daypass::audit::record::{AuditRecord, Client, Kind, Outcome, Parameter, Text, Verdict};
+use daypass::audit::chain::{Chain, HexDigest};
+use daypass::audit::encode::Encoder;
+use daypass::audit::record::{
+    AuditRecord, Client, Kind, Needs, Outcome, Parameter, RelationUse, Text, Verdict, Who,
+};
 use daypass::audit::recorder::{Recorder, Settings};
+use daypass::audit::rendered::Rendered;
 use daypass::sql::Engine;
-use daypass::sql::access::RelationUse;
 use daypass::sql::statement::Class;
 use daypass::time::Timestamp;
 
 /// What a session has at hand already when it makes a record.
 struct Session {
-    id: Arc<str>,
-    principal: Arc<str>,
-    token: Arc<str>,
-    grant: Arc<str>,
-    database: Arc<str>,
+    who: Arc<Rendered<Who>>,
+    needs: Arc<Rendered<Needs>>,
+    grants: Arc<[Arc<str>]>,
+    reason: Arc<str>,
     backend: Arc<str>,
-    client: Arc<Client>,
 }
 
 impl Session {
     fn new() -> Self {
+        let needs = Needs {
+            relations: vec![RelationUse {
+                name: "public.pgbench_accounts".into(),
+                mode: "select".into(),
+                columns: vec!["abalance".into(), "aid".into()],
+            }],
+            accesses: vec!["SELECT (abalance, aid) ON public.pgbench_accounts".into()],
+        };
+        let client =
+            Client { address: "127.0.0.1:50000".into(), application: Some("pgbench".into()) };
         Self {
-            id: "s_abcdefghijkl".into(),
-            principal: "alice".into(),
-            token: "t_abcdefghijkl".into(),
-            grant: "g_abcdefghijkl".into(),
-            database: "shop".into(),
+            who: Arc::new(Rendered::new(Who {
+                session: Some("s_abcdefghijkl".into()),
+                principal: Some("alice".into()),
+                token: Some("t_abcdefghijkl".into()),
+                database: Some("shop".into()),
+                engine: Some(Engine::Postgres),
+                client: Some(Arc::new(client)),
+            })),
+            needs: Arc::new(Rendered::new(needs)),
+            grants: ["g_abcdefghijkl".into()].into(),
+            reason: "INC-42".into(),
             backend: "127.0.0.1:5432".into(),
-            client: Arc::new(Client {
-                address: "127.0.0.1:50000".into(),
-                application: Some("pgbench".into()),
-            }),
         }
     }
 
     fn start(&self, kind: Kind, n: u64) -> AuditRecord {
         let mut record = AuditRecord::new(kind, Timestamp::from_micros(1_800_000_000_000_000 + n));
-        record.session = Some(Arc::clone(&self.id));
+        record.who = Some(Arc::clone(&self.who));
         record.statement = Some(n);
-        record.principal = Some(Arc::clone(&self.principal));
-        record.database = Some(Arc::clone(&self.database));
-        record.engine = Some(Engine::Postgres);
+        record.grants = Arc::clone(&self.grants);
+        record.class = Some(Class::Read);
+        record.command = Some("SELECT");
+        record.backend = Some(Arc::clone(&self.backend));
+        record.route = Some("primary");
+        record.second_lock = Some("none");
         record
     }
 
     /// A point select with one bind parameter.
     fn decision(&self, n: u64) -> AuditRecord {
         let mut record = self.start(Kind::Decision, n);
-        record.token = Some(Arc::clone(&self.token));
-        record.grants = [Arc::clone(&self.grant)].into();
-        record.reason = Some("INC-42".into());
-        record.client = Some(Arc::clone(&self.client));
+        record.reason = Some(Arc::clone(&self.reason));
         record.text =
             Some(Text::Sql("SELECT abalance FROM pgbench_accounts WHERE aid = $1".into()));
         record.parameters = [Parameter::Value("73211".into())].into();
-        record.class = Some(Class::Read);
-        record.command = Some("SELECT");
-        record.relations = [RelationUse {
-            name: "public.pgbench_accounts".into(),
-            mode: "select".into(),
-            columns: vec!["abalance".into(), "aid".into()],
-        }]
-        .into();
-        record.accesses = ["SELECT (abalance, aid) ON public.pgbench_accounts".into()].into();
+        record.needs = Some(Arc::clone(&self.needs));
         record.decision = Some(Verdict::Allow);
-        record.backend = Some(Arc::clone(&self.backend));
-        record.route = Some("primary");
         record
     }
 
     fn result(&self, n: u64) -> AuditRecord {
         let mut record = self.start(Kind::Result, n);
-        record.command = Some("SELECT");
-        record.backend = Some(Arc::clone(&self.backend));
         record.rows = Some(1);
         record.bytes = Some(87);
         record.duration_us = Some(154);
@@ -95,15 +96,12 @@ fn line(criterion: &mut Criterion) {
     let session = Session::new();
     let mut group = criterion.benchmark_group("line");
     for (name, record) in [("decision", session.decision(7)), ("result", session.result(7))] {
-        let (mut chain, mut written, mut out) = (Chain::START, Vec::new(), Vec::new());
-        body(&record, &mut written).unwrap();
+        let (mut chain, mut encoder, mut out) = (Chain::START, Encoder::default(), Vec::new());
+        let written = encoder.encode(&record).unwrap().to_vec();
         chain.append(&written, &mut out);
         group.throughput(Throughput::Bytes(out.len() as u64));
         group.bench_function(format!("{name}, on the session's thread"), |bencher| {
-            bencher.iter(|| {
-                written.clear();
-                body(black_box(&record), &mut written).unwrap();
-            });
+            bencher.iter(|| encoder.encode(black_box(&record)).unwrap().len());
         });
         group.bench_function(format!("{name}, on the writer's"), |bencher| {
             bencher.iter(|| {
@@ -115,13 +113,6 @@ fn line(criterion: &mut Criterion) {
             bencher.iter(|| HexDigest::of(black_box(&out)));
         });
     }
-    group.bench_function("its time alone", |bencher| {
-        let (time, mut out) = (Timestamp::from_micros(1_800_000_000_000_000), Vec::new());
-        bencher.iter(|| {
-            out.clear();
-            serde_json::to_writer(&mut out, black_box(&time)).unwrap();
-        });
-    });
     group.finish();
 }
 

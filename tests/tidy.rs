@@ -42,7 +42,7 @@ const ORDER: &[Floor] = &[
     pure(&["sql::mysql"]),
     pure(&["wire::postgres"]),
     pure(&["wire::mysql"]),
-    pure(&["audit::record", "audit::chain", "audit::redact"]),
+    pure(&["audit::rendered", "audit::record", "audit::encode", "audit::chain", "audit::redact"]),
     pure(&["route"]),
     shell(&["store"]),
     shell(&["net"]),

@@ -10,8 +10,6 @@ use std::fmt;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::record::AuditRecord;
-
 /// The version that every line states.
 pub const VERSION: u32 = 1;
 
@@ -79,7 +77,8 @@ impl Chain {
         &self.previous
     }
 
-    /// Appends the next line, newline included, to `out`; `body` is what [`body`] made of a record.
+    /// Appends the next line, newline included, to `out`; `body` is what an
+    /// [`Encoder`](super::encode::Encoder) made of a record.
     pub fn append(&mut self, body: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         let sequence = self.sequence + 1;
@@ -97,16 +96,7 @@ impl Chain {
     }
 }
 
-/// Writes a record as the JSON object that [`Chain::append`] takes, behind what `out` holds.
-///
-/// # Errors
-/// When it cannot be written, which no field of it can bring about. Then `out` is as before.
-pub fn body(record: &AuditRecord, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-    let start = out.len();
-    serde_json::to_writer(&mut *out, record).inspect_err(|_| out.truncate(start))
-}
-
-/// Records as [`body`] wrote them, one behind the other.
+/// Records as an [`Encoder`](super::encode::Encoder) wrote them, one behind the other.
 #[derive(Debug, Default)]
 pub struct Bodies {
     bytes: Vec<u8>,
@@ -253,7 +243,8 @@ pub fn verify<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::record::{Kind, Text};
+    use crate::audit::encode::Encoder;
+    use crate::audit::record::{AuditRecord, Kind, Text};
     use crate::time::Timestamp;
 
     fn stream(records: u64) -> Vec<Vec<u8>> {
@@ -263,9 +254,7 @@ mod tests {
                 let mut record = AuditRecord::new(Kind::Decision, Timestamp::from_micros(n));
                 record.text = Some(Text::Sql("select \"é\"\n".into()));
                 let mut line = Vec::new();
-                let mut written = Vec::new();
-                body(&record, &mut written).unwrap();
-                chain.append(&written, &mut line);
+                chain.append(Encoder::default().encode(&record).unwrap(), &mut line);
                 assert_eq!(line.pop(), Some(b'\n'));
                 line
             })

@@ -4,46 +4,88 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::rendered::Rendered;
 use crate::sql::Engine;
-use crate::sql::access::RelationUse;
+use crate::sql::access::{Access, Columns, Object};
 use crate::sql::statement::Class;
 use crate::time::Timestamp;
 
 /// One event, before the recorder gives it its `version`, `sequence` and `previous`.
 ///
-/// Absent values are left out of the JSON. Field order here is field order there.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
+/// What many records of a session share is [`Rendered`] once. In JSON, where [`super::encode`] writes it,
+/// absent values are left out, and the members of `who` and `needs` stand beside the others.
+#[derive(Clone, Debug)]
 pub struct AuditRecord {
     /// When it happened.
     pub time: Timestamp,
     /// What happened.
     pub kind: Kind,
+    /// Whom it concerns.
+    pub who: Option<Arc<Rendered<Who>>>,
+    /// Number of the statement in its session, from 1; decision and result share it.
+    pub statement: Option<u64>,
+    /// Who acted, where that is not the principal: `local:root`, an approver.
+    pub actor: Option<Box<str>>,
+    /// The grants that allowed it, or that it is about.
+    pub grants: Arc<[Arc<str>]>,
+    /// The request that it is about.
+    pub request: Option<Box<str>>,
+    /// The grant's reason, or why the actor did it, or why a login or statement was refused.
+    pub reason: Option<Arc<str>>,
+    /// The statement, redacted as the settings say; for text that was not understood, its hash and length.
+    pub text: Option<Text>,
+    /// Bind parameters, as the setting says.
+    pub parameters: Arc<[Parameter]>,
+    /// Class of the statement.
+    pub class: Option<Class>,
+    /// Command, `SELECT`.
+    pub command: Option<&'static str>,
+    /// What the statement needs.
+    pub needs: Option<Arc<Rendered<Needs>>>,
+    /// Whether it was allowed.
+    pub decision: Option<Verdict>,
+    /// What a refused statement lacked, in the privilege grammar.
+    pub missing: Vec<Box<str>>,
+    /// Address of the server that ran it.
+    pub backend: Option<Arc<str>>,
+    /// `primary`, or which replica.
+    pub route: Option<&'static str>,
+    /// Rows returned or changed.
+    pub rows: Option<u64>,
+    /// Bytes of its result, frame headers included.
+    pub bytes: Option<u64>,
+    /// Microseconds from forwarding to the end of its reply.
+    pub duration_us: Option<u64>,
+    /// SQLSTATE of its error, the server's or ours.
+    pub sqlstate: Option<Box<str>>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Privileges of the grant or request that it is about, in the privilege grammar.
+    pub privileges: Vec<Box<str>>,
+    /// Until when the grant, token or request that it is about counts.
+    pub expires: Option<Timestamp>,
+    /// What was done to the grant, request or token: `created`, `revoked`, `approved` …; of the
+    /// configuration: `applied`, `refused`; of the recorder: `opened`, `reopened`, `closed`.
+    pub event: Option<&'static str>,
+    /// Whether the database enforces the grant, too.
+    pub second_lock: Option<&'static str>,
+    /// For a gap: how many records are missing.
+    pub lost: Option<u64>,
+}
+
+/// Whom a record concerns: all that stays the same while a session lasts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Who {
     /// `s_` and 12 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Arc<str>>,
-    /// Number of the statement in its session, from 1; decision and result share it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub statement: Option<u64>,
     /// Who.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<Arc<str>>,
-    /// Who acted, where that is not the principal: `local:root`, an approver.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub actor: Option<Box<str>>,
-    /// Public name of the token that logged the session in.
+    /// Public name of the token that logged the session in, or that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Arc<str>>,
-    /// The grants that allowed it, or that it is about.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub grants: Arc<[Arc<str>]>,
-    /// The request that it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request: Option<Box<str>>,
-    /// The grant's reason, or why the actor did it, or why a login or statement was refused, or what has
-    /// changed in the configuration.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Arc<str>>,
     /// Which entry of the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<Arc<str>>,
@@ -53,67 +95,55 @@ pub struct AuditRecord {
     /// Where the client is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<Arc<Client>>,
-    /// The statement, redacted as the settings say; for text that was not understood, its hash and length.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<Text>,
-    /// Bind parameters, as the setting says.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub parameters: Arc<[Parameter]>,
-    /// Class of the statement.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub class: Option<Class>,
-    /// Command, `SELECT`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub command: Option<&'static str>,
+}
+
+/// What a statement needs: what stays the same while its analysis does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Needs {
     /// Relations that it touches.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub relations: Arc<[RelationUse]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub relations: Vec<RelationUse>,
     /// All that it needs, in the privilege grammar.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub accesses: Arc<[Box<str>]>,
-    /// Whether it was allowed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub decision: Option<Verdict>,
-    /// What a refused statement lacked, in the privilege grammar.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<Box<str>>,
-    /// Address of the server that ran it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backend: Option<Arc<str>>,
-    /// `primary`, or which replica.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub route: Option<&'static str>,
-    /// Rows returned or changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rows: Option<u64>,
-    /// Bytes of its result, frame headers included.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u64>,
-    /// Microseconds from forwarding to the end of its reply.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub duration_us: Option<u64>,
-    /// SQLSTATE of its error, the server's or ours.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sqlstate: Option<Box<str>>,
-    /// How it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Outcome>,
-    /// Privileges of the grant or request that it is about, in the privilege grammar.
+    pub accesses: Vec<Box<str>>,
+}
+
+/// One relation in one mode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RelationUse {
+    /// Schema and name.
+    pub name: Box<str>,
+    /// `select`, `insert` …
+    pub mode: Box<str>,
+    /// Columns, when single ones are named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub privileges: Vec<Box<str>>,
-    /// Until when the grant, token or request that it is about counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires: Option<Timestamp>,
-    /// What was done to the grant, request or token: `created`, `revoked`, `approved` …; of the
-    /// configuration: `applied`, `refused`; of the recorder: `opened`, `reopened`, `closed`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub event: Option<&'static str>,
-    /// Whether the database enforces the grant, too.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub second_lock: Option<&'static str>,
-    /// For a gap: how many records are missing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lost: Option<u64>,
+    pub columns: Vec<Box<str>>,
+}
+
+impl Needs {
+    /// What these accesses look like.
+    pub fn of<'a>(accesses: impl Iterator<Item = &'a Access> + Clone) -> Self {
+        Self {
+            relations: accesses.clone().filter_map(RelationUse::of).collect(),
+            accesses: accesses.map(|access| access.to_string().into()).collect(),
+        }
+    }
+}
+
+impl RelationUse {
+    fn of(access: &Access) -> Option<Self> {
+        let Access::Privilege { operation, object, columns } = access else { return None };
+        let (Object::Relation(name) | Object::Sequence(name)) = object else { return None };
+        let columns = match columns {
+            Columns::Named(names) => names.iter().cloned().collect(),
+            Columns::Whole | Columns::Any => Vec::new(),
+        };
+        Some(Self {
+            name: name.to_string().into(),
+            mode: operation.keyword().to_ascii_lowercase().into(),
+            columns,
+        })
+    }
 }
 
 /// What an [`AuditRecord`] tells.
@@ -219,23 +249,17 @@ impl AuditRecord {
         Self {
             time,
             kind,
-            session: None,
+            who: None,
             statement: None,
-            principal: None,
             actor: None,
-            token: None,
             grants: Arc::default(),
             request: None,
             reason: None,
-            database: None,
-            engine: None,
-            client: None,
             text: None,
             parameters: Arc::default(),
             class: None,
             command: None,
-            relations: Arc::default(),
-            accesses: Arc::default(),
+            needs: None,
             decision: None,
             missing: Vec::new(),
             backend: None,
@@ -251,5 +275,10 @@ impl AuditRecord {
             second_lock: None,
             lost: None,
         }
+    }
+
+    /// Says whom it concerns.
+    pub fn concern(&mut self, who: Who) {
+        self.who = Some(Arc::new(Rendered::new(who)));
     }
 }

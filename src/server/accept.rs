@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::audit::record::{AuditRecord, Client, Kind};
+use crate::audit::record::{AuditRecord, Client, Kind, Who};
 use crate::audit::redact;
 use crate::identity::PrincipalName;
 use crate::net::{Keepalive, Stream};
@@ -171,12 +171,14 @@ async fn upgrade(
 
 fn record_refusal(house: &House, address: SocketAddr, refused: &Refused) {
     let mut record = AuditRecord::new(Kind::LoginRefused, now());
-    record.principal = refused.principal.as_deref().map(Arc::from);
-    record.database = refused.database.as_deref().map(Arc::from);
-    record.token = refused.token.as_ref().map(|token| Arc::from(&*token.0));
-    record.engine = Some(Engine::Postgres);
-    record.client =
-        Some(Arc::new(Client { address: address.to_string().into(), application: None }));
+    record.concern(Who {
+        session: None,
+        principal: refused.principal.as_deref().map(Arc::from),
+        token: refused.token.as_ref().map(|token| Arc::from(&*token.0)),
+        database: refused.database.as_deref().map(Arc::from),
+        engine: Some(Engine::Postgres),
+        client: Some(Arc::new(Client { address: address.to_string().into(), application: None })),
+    });
     record.sqlstate = Some(refused.sqlstate.into());
     record.reason = Some(refused.reason.as_str().into());
     house.shared.recorder.record(&record);

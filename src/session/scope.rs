@@ -4,12 +4,45 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::ops::Deref;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use crate::audit::record::Needs;
+use crate::audit::rendered::Rendered;
 use crate::sql::catalog::Catalog;
 use crate::sql::postgres::{ParseLimits, Scope, analyse};
 use crate::sql::statement::{Analysis, NotUnderstood};
+
+/// An analysis, and what the records of its statements say of their needs, written once.
+#[derive(Debug)]
+pub struct Analysed {
+    analysis: Analysis,
+    needs: Box<[OnceLock<Arc<Rendered<Needs>>>]>,
+}
+
+impl Analysed {
+    /// Nothing is written yet.
+    pub fn new(analysis: Analysis) -> Self {
+        let needs = analysis.statements.iter().map(|_| OnceLock::new()).collect();
+        Self { analysis, needs }
+    }
+
+    /// What one of its statements needs.
+    pub fn needs(&self, index: usize) -> Option<Arc<Rendered<Needs>>> {
+        let statement = self.analysis.statements.get(index)?;
+        let written = || Arc::new(Rendered::new(Needs::of(statement.accesses.iter())));
+        Some(Arc::clone(self.needs.get(index)?.get_or_init(written)))
+    }
+}
+
+impl Deref for Analysed {
+    type Target = Analysis;
+
+    fn deref(&self) -> &Analysis {
+        &self.analysis
+    }
+}
 
 /// Meaning of names: a catalog and an effective search path. Sessions of one thread with the same
 /// meaning share one, and with it the analyses.
@@ -25,7 +58,7 @@ pub struct Meaning {
 /// statements that all differ must not push the others out. Never by fingerprint, which is the same
 /// for statements that mean different things (pg_query's ignores schema names and literals).
 struct Analyses {
-    by_text: HashMap<Box<str>, Arc<Analysis>>,
+    by_text: HashMap<Box<str>, Arc<Analysed>>,
     seen_once: Box<[u64]>,
     hasher: RandomState,
 }
@@ -52,12 +85,12 @@ impl Meaning {
         &self,
         text: &str,
         limits: &ParseLimits,
-    ) -> Result<Arc<Analysis>, NotUnderstood> {
+    ) -> Result<Arc<Analysed>, NotUnderstood> {
         if let Some(known) = self.analyses.borrow().by_text.get(text) {
             return Ok(Arc::clone(known));
         }
         let scope = Scope { catalog: &self.catalog, path: &self.path };
-        let analysis = Arc::new(analyse(text, &scope, limits)?);
+        let analysis = Arc::new(Analysed::new(analyse(text, &scope, limits)?));
         if text.len() <= CACHED_TEXT_BYTES_MAX {
             self.analyses.borrow_mut().offer(text, &analysis);
         }
@@ -66,7 +99,7 @@ impl Meaning {
 }
 
 impl Analyses {
-    fn offer(&mut self, text: &str, analysis: &Arc<Analysis>) {
+    fn offer(&mut self, text: &str, analysis: &Arc<Analysed>) {
         if self.seen_once.is_empty() {
             self.seen_once = vec![0; SEEN_SLOTS].into();
         }

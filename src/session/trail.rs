@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::audit::record::{AuditRecord, Client, Kind, Outcome, Parameter, Verdict};
+use crate::audit::record::{AuditRecord, Client, Kind, Needs, Outcome, Parameter, Verdict, Who};
 use crate::audit::redact;
+use crate::audit::rendered::Rendered;
 use crate::grant::decide::Permit;
 use crate::session::refusal::Refusal;
+use crate::session::scope::Analysed;
 use crate::sql::Engine;
-use crate::sql::access::{Access, Shown};
-use crate::sql::statement::{Analysis, Statement};
+use crate::sql::access::Access;
+use crate::sql::statement::Statement;
 use crate::time::Timestamp;
 
 /// What every record of a session says.
@@ -44,7 +46,7 @@ pub struct Running {
     /// Bytes of its reply so far.
     pub bytes: u64,
     /// What its message says …
-    pub analysis: Arc<Analysis>,
+    pub analysis: Arc<Analysed>,
     /// … and which of its statements this is.
     pub index: usize,
 }
@@ -61,7 +63,7 @@ pub struct Recorded<'a> {
     /// The message that holds it.
     pub message: &'a str,
     /// The whole message's analysis.
-    pub analysis: &'a Arc<Analysis>,
+    pub analysis: &'a Arc<Analysed>,
     /// Which statement.
     pub index: usize,
     /// What it needs beyond its own accesses: a prepared statement's, a cursor's.
@@ -73,6 +75,7 @@ pub struct Recorded<'a> {
 /// Makes the records.
 pub struct Trail {
     facts: Facts,
+    who: Arc<Rendered<Who>>,
     text: redact::TextSettings,
     parameters: redact::ParameterSettings,
     backend: Option<Arc<str>>,
@@ -86,7 +89,15 @@ impl Trail {
         text: redact::TextSettings,
         parameters: redact::ParameterSettings,
     ) -> Self {
-        Self { facts, text, parameters, backend: None, statements: 0 }
+        let who = Arc::new(Rendered::new(Who {
+            session: Some(Arc::clone(&facts.session)),
+            principal: Some(Arc::clone(&facts.principal)),
+            token: Some(Arc::clone(&facts.token)),
+            database: Some(Arc::clone(&facts.database)),
+            engine: Some(facts.engine),
+            client: Some(Arc::clone(&facts.client)),
+        }));
+        Self { facts, who, text, parameters, backend: None, statements: 0 }
     }
 
     /// What every record says.
@@ -108,15 +119,9 @@ impl Trail {
     }
 
     fn record(&self, kind: Kind, now: Timestamp) -> AuditRecord {
-        let facts = &self.facts;
         let mut record = AuditRecord::new(kind, now);
-        record.session = Some(Arc::clone(&facts.session));
-        record.principal = Some(Arc::clone(&facts.principal));
-        record.token = Some(Arc::clone(&facts.token));
-        record.database = Some(Arc::clone(&facts.database));
-        record.engine = Some(facts.engine);
-        record.client = Some(Arc::clone(&facts.client));
-        record.second_lock = Some(facts.second_lock);
+        record.who = Some(Arc::clone(&self.who));
+        record.second_lock = Some(self.facts.second_lock);
         record
     }
 
@@ -143,12 +148,12 @@ impl Trail {
         record.text = Some(redact::text(recorded.message, statement, &self.text));
         record.class = Some(statement.class);
         record.command = Some(statement.command);
-        let Shown { accesses, relations } = if recorded.more.is_empty() {
-            statement.accesses.shown().clone()
+        record.needs = if recorded.more.is_empty() {
+            recorded.analysis.needs(recorded.index)
         } else {
-            Shown::of(statement.accesses.iter().chain(recorded.more))
+            let accesses = statement.accesses.iter().chain(recorded.more);
+            Some(Arc::new(Rendered::new(Needs::of(accesses))))
         };
-        (record.accesses, record.relations) = (accesses, relations);
         record
     }
 

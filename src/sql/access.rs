@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
-
-use serde::Serialize;
+use std::sync::Arc;
 
 use super::name::{QualifiedName, Quoted};
 
@@ -193,77 +191,20 @@ impl fmt::Display for Access {
     }
 }
 
-/// Everything that one statement needs, each once.
-///
-/// It is shown for every record of the statement, so what that comes to is kept once it was made.
-#[derive(Clone, Default)]
-pub struct Accesses {
-    list: Arc<[Access]>,
-    shown: OnceLock<Shown>,
-}
-
-/// Accesses, as the audit stream shows them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
-    /// Each in the privilege grammar.
-    pub accesses: Arc<[Box<str>]>,
-    /// The relations and sequences among them.
-    pub relations: Arc<[RelationUse]>,
-}
-
-/// One relation in one mode.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RelationUse {
-    /// Schema and name.
-    pub name: Box<str>,
-    /// `select`, `insert` …
-    pub mode: Box<str>,
-    /// Columns, when single ones are named.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub columns: Vec<Box<str>>,
-}
+/// Everything that one statement needs, each once. Cheap to clone.
+#[derive(Clone, Default, PartialEq)]
+pub struct Accesses(Arc<[Access]>);
 
 impl Accesses {
     /// Whether both are the very same list, not only an equal one.
     pub fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.list, &other.list)
-    }
-
-    /// How the audit stream shows them.
-    pub fn shown(&self) -> &Shown {
-        self.shown.get_or_init(|| Shown::of(self.list.iter()))
-    }
-}
-
-impl Shown {
-    /// How the audit stream shows these.
-    pub fn of<'a>(accesses: impl Iterator<Item = &'a Access> + Clone) -> Self {
-        Self {
-            accesses: accesses.clone().map(|access| access.to_string().into()).collect(),
-            relations: accesses.filter_map(RelationUse::of).collect(),
-        }
-    }
-}
-
-impl RelationUse {
-    fn of(access: &Access) -> Option<Self> {
-        let Access::Privilege { operation, object, columns } = access else { return None };
-        let (Object::Relation(name) | Object::Sequence(name)) = object else { return None };
-        let columns = match columns {
-            Columns::Named(names) => names.iter().cloned().collect(),
-            Columns::Whole | Columns::Any => Vec::new(),
-        };
-        Some(Self {
-            name: name.to_string().into(),
-            mode: operation.keyword().to_ascii_lowercase().into(),
-            columns,
-        })
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
 impl From<Vec<Access>> for Accesses {
     fn from(list: Vec<Access>) -> Self {
-        Self { list: list.into(), shown: OnceLock::new() }
+        Self(list.into())
     }
 }
 
@@ -271,7 +212,7 @@ impl Deref for Accesses {
     type Target = [Access];
 
     fn deref(&self) -> &[Access] {
-        &self.list
+        &self.0
     }
 }
 
@@ -280,18 +221,12 @@ impl<'a> IntoIterator for &'a Accesses {
     type IntoIter = std::slice::Iter<'a, Access>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.list.iter()
-    }
-}
-
-impl PartialEq for Accesses {
-    fn eq(&self, other: &Self) -> bool {
-        self.list == other.list
+        self.0.iter()
     }
 }
 
 impl fmt::Debug for Accesses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.list.fmt(f)
+        self.0.fmt(f)
     }
 }

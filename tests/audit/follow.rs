@@ -61,7 +61,7 @@ async fn records_are_found_by_number_and_by_session() {
         {
             let mut record = decision(n as u64);
             record.kind = kind;
-            record.session = Some(session.into());
+            record.concern(who(session));
             recorder.record(&record);
         }
     }

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use daypass::audit::chain::{Break, Chain, verify};
-use daypass::audit::record::{AuditRecord, Kind, Text, Verdict};
+use daypass::audit::record::{AuditRecord, Kind, Text, Verdict, Who};
 use daypass::audit::recorder::{Recorder, Settings};
 use daypass::time::Timestamp;
 use serde_json::Value;
@@ -35,12 +35,19 @@ async fn close(recorder: Recorder) {
     recorder.close(Duration::from_secs(10)).await.unwrap();
 }
 
+fn who(session: &str) -> Who {
+    Who {
+        session: Some(session.into()),
+        principal: Some("alice".into()),
+        database: Some("shop".into()),
+        ..Who::default()
+    }
+}
+
 fn decision(statement: u64) -> AuditRecord {
     let mut record = AuditRecord::new(Kind::Decision, Timestamp::from_micros(statement));
-    record.session = Some("s_abcdefghijkl".into());
+    record.concern(who("s_abcdefghijkl"));
     record.statement = Some(statement);
-    record.principal = Some("alice".into());
-    record.database = Some("shop".into());
     record.text = Some(Text::Sql("select 1".into()));
     record.decision = Some(Verdict::Allow);
     record

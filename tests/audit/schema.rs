@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use daypass::audit::record::{Client, Outcome, Parameter};
+use daypass::audit::encode::Encoder;
+use daypass::audit::record::{Client, Needs, Outcome, Parameter, RelationUse};
 use daypass::audit::redact::opaque;
+use daypass::audit::rendered::Rendered;
 use daypass::sql::Engine;
-use daypass::sql::access::RelationUse;
 use daypass::sql::statement::Class;
 use serde_json::json;
 
@@ -17,26 +18,36 @@ fn schema() -> Value {
 fn line(record: &AuditRecord) -> Value {
     let mut line = Vec::new();
     let mut chain = Chain::START;
-    let mut body = Vec::new();
-    daypass::audit::chain::body(record, &mut body).unwrap();
-    chain.append(&body, &mut line);
+    chain.append(Encoder::default().encode(record).unwrap(), &mut line);
     serde_json::from_slice(&line).unwrap()
 }
 
 /// A record in which every field is there.
 fn full() -> AuditRecord {
     let described = |form| Parameter::Described { form, length: 3, value: Some("00ff0a".into()) };
-    AuditRecord {
-        actor: Some("local:root".into()),
+    let who = Who {
         token: Some("t_abcdefghijkl".into()),
-        grants: ["g_abcdefghijkl".into()].into(),
-        request: Some("r_abcdefghijkl".into()),
-        reason: Some("INC-42".into()),
         engine: Some(Engine::Postgres),
         client: Some(Arc::new(Client {
             address: "127.0.0.1:50000".into(),
             application: Some("psql".into()),
         })),
+        ..who("s_abcdefghijkl")
+    };
+    let needs = Needs {
+        relations: vec![RelationUse {
+            name: "public.orders".into(),
+            mode: "select".into(),
+            columns: vec!["id".into()],
+        }],
+        accesses: vec!["SELECT (id) ON public.orders".into()],
+    };
+    AuditRecord {
+        who: Some(Arc::new(Rendered::new(who))),
+        actor: Some("local:root".into()),
+        grants: ["g_abcdefghijkl".into()].into(),
+        request: Some("r_abcdefghijkl".into()),
+        reason: Some("INC-42".into()),
         parameters: [
             Parameter::Null,
             Parameter::Value("x".into()),
@@ -48,13 +59,7 @@ fn full() -> AuditRecord {
         .into(),
         class: Some(Class::Read),
         command: Some("SELECT"),
-        relations: [RelationUse {
-            name: "public.orders".into(),
-            mode: "select".into(),
-            columns: vec!["id".into()],
-        }]
-        .into(),
-        accesses: ["SELECT (id) ON public.orders".into()].into(),
+        needs: Some(Arc::new(Rendered::new(needs))),
         missing: vec!["SELECT (id) ON public.orders".into()],
         backend: Some("127.0.0.1:5432".into()),
         route: Some("primary"),

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::chain::{self, Bodies};
+use super::chain::Bodies;
+use super::encode::Encoder;
 use super::record::AuditRecord;
 pub use super::sink::OpenError;
 use super::sink::{FileSink, Resumed, Sink, StdoutSink};
@@ -122,12 +123,9 @@ struct Queue {
     closing: bool,
 }
 
-/// Memory that a thread keeps for the record at hand, bytes.
-const BODY_KEPT: usize = 16 << 10;
-
 thread_local! {
-    /// The record at hand, as JSON: written outside the lock, in memory that every record of a thread shares.
-    static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Writes the record at hand outside the lock, in memory that every record of a thread shares.
+    static ENCODER: RefCell<Encoder> = RefCell::default();
 }
 
 impl Shared {
@@ -206,15 +204,13 @@ impl Recorder {
     /// Hands a record over. Never waits for a sink. False when it did not fit: it is counted for a
     /// `gap`, and a statement whose decision it is must not run.
     pub fn record(&self, record: &AuditRecord) -> bool {
-        BODY.with_borrow_mut(|body| {
-            body.clear();
-            body.shrink_to(BODY_KEPT);
-            if let Err(error) = chain::body(record, body) {
+        ENCODER.with_borrow_mut(|encoder| match encoder.encode(record) {
+            Ok(body) => self.queue(body),
+            Err(error) => {
                 // Taken for a record that did not fit: there will be a gap, and no statement without.
                 tracing::error!(%error, "an audit record could not be written as JSON");
-                return self.queue(&[]);
+                self.queue(&[])
             }
-            self.queue(body)
         })
     }
 

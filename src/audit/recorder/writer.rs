@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
 use super::{AuditDown, Health, Queue, Shared};
-use crate::audit::chain::{self, Bodies, Chain};
+use crate::audit::chain::{Bodies, Chain};
+use crate::audit::encode::Encoder;
 use crate::audit::record::{AuditRecord, Kind};
 use crate::audit::redact;
 use crate::audit::sink::{Place, Resumed, Sink};
@@ -211,9 +212,8 @@ impl Writer {
 
     /// A record of the recorder's own.
     fn append(&mut self, record: &AuditRecord) {
-        let mut body = Vec::new();
-        match chain::body(record, &mut body) {
-            Ok(()) => self.chain.append(&body, &mut self.pending),
+        match Encoder::default().encode(record) {
+            Ok(body) => self.chain.append(body, &mut self.pending),
             Err(error) => tracing::error!(%error, "an audit record could not be written as JSON"),
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::audit::record::{AuditRecord, Kind};
+use crate::audit::record::{AuditRecord, Kind, Who};
 use crate::audit::recorder::Recorder;
 use crate::control::error::ControlError;
 use crate::grant::privilege::{Privilege, parse_list};
@@ -148,14 +148,18 @@ impl Service {
         record.actor = actor.map(|actor| actor.to_string().into());
         more(&mut record);
         // Told only where it is somebody else.
-        record.actor.take_if(|actor| record.principal.as_deref() == Some(&**actor));
+        let principal = record.who.as_ref().and_then(|who| who.principal.as_deref());
+        record.actor.take_if(|actor| principal == Some(&**actor));
         self.settings.recorder.record(&record);
     }
 
     fn describe_grant(&self, record: &mut AuditRecord, grant: &Grant) {
         record.grants = [Arc::clone(&grant.id.0)].into();
-        record.principal = Some(grant.principal.as_str().into());
-        record.database = Some(Arc::from(&*grant.database));
+        record.concern(Who {
+            principal: Some(grant.principal.as_str().into()),
+            database: Some(Arc::from(&*grant.database)),
+            ..Who::default()
+        });
         record.privileges =
             self.texts(&grant.privileges, &grant.database).into_iter().map(Box::from).collect();
         record.expires = Some(grant.expires);

@@ -1,6 +1,6 @@
 //! Requests: made by who needs something, answered by somebody else.
 
-use crate::audit::record::{AuditRecord, Kind};
+use crate::audit::record::{AuditRecord, Kind, Who};
 use crate::control::error::ControlError;
 use crate::control::model::{CreateRequest, GrantInfo, RequestInfo, RequestState as Shown};
 use crate::grant::request::{Request, RequestError, RequestState, Wish};
@@ -180,8 +180,11 @@ impl Service {
 
     pub(super) fn describe_request(&self, record: &mut AuditRecord, request: &Request) {
         record.request = Some(request.id.0.clone());
-        record.principal = Some(request.principal.as_str().into());
-        record.database = Some((*request.database).into());
+        record.concern(Who {
+            principal: Some(request.principal.as_str().into()),
+            database: Some((*request.database).into()),
+            ..Who::default()
+        });
         record.privileges =
             self.texts(&request.privileges, &request.database).into_iter().map(Box::from).collect();
         record.reason = Some(request.reason.as_ref().into());

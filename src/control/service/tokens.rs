@@ -1,6 +1,6 @@
 //! Tokens: issued by operators, revoked by them or by their holders.
 
-use crate::audit::record::Kind;
+use crate::audit::record::{Kind, Who};
 use crate::control::error::ControlError;
 use crate::control::model::{IssueToken, TokenInfo, TokenState};
 use crate::grant::Actor;
@@ -91,8 +91,11 @@ impl Service {
 
     fn record_token(&self, event: &'static str, actor: &Actor, verifier: &TokenVerifier) {
         self.record(Kind::Token, event, Some(actor), |record| {
-            record.principal = Some(verifier.principal.as_str().into());
-            record.token = Some((*verifier.id.0).into());
+            record.concern(Who {
+                principal: Some(verifier.principal.as_str().into()),
+                token: Some((*verifier.id.0).into()),
+                ..Who::default()
+            });
             record.expires = Some(verifier.expires);
         });
     }

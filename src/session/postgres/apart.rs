@@ -9,9 +9,10 @@ use crate::audit::record::Outcome;
 use crate::grant::decide::Permit;
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
+use crate::session::scope::Analysed;
 use crate::session::trail::Recorded;
 use crate::sql::access::Access;
-use crate::sql::statement::{Analysis, Effect, Statement};
+use crate::sql::statement::{Effect, Statement};
 use crate::wire::postgres::message::TransactionStatus;
 use crate::wire::postgres::reply::{self, Report};
 
@@ -176,7 +177,7 @@ impl Conversation {
     pub(super) fn query_apart(
         &mut self,
         text: &str,
-        analysis: &Arc<Analysis>,
+        analysis: &Arc<Analysed>,
         env: &mut Env<'_>,
         out: &mut Output,
     ) {

@@ -6,8 +6,9 @@ use crate::audit::record::Outcome;
 use crate::session::call::{BoundCall, CallError, CallReply, Procedure};
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
+use crate::session::scope::Analysed;
 use crate::session::trail::{Recorded, Running};
-use crate::sql::statement::{Analysis, Call};
+use crate::sql::statement::Call;
 use crate::wire::postgres::message::TransactionStatus;
 use crate::wire::postgres::reply;
 
@@ -25,7 +26,7 @@ impl Conversation {
     pub(super) fn call_simple(
         &mut self,
         text: &str,
-        analysis: &Arc<Analysis>,
+        analysis: &Arc<Analysed>,
         call: &Call,
         env: &mut Env<'_>,
         out: &mut Output,

@@ -9,7 +9,7 @@ use crate::audit::record::Parameter;
 use crate::session::call::{BoundCall, Procedure};
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
-use crate::session::scope::Meaning;
+use crate::session::scope::{Analysed, Meaning};
 use crate::session::trail::Recorded;
 use crate::sql::access::Access;
 use crate::sql::statement::{Analysis, Effect, NotUnderstood};
@@ -147,7 +147,7 @@ impl Conversation {
     fn check_parse(
         &self,
         name: &str,
-        analysis: &Arc<Analysis>,
+        analysis: &Arc<Analysed>,
         meaning: &Rc<Meaning>,
         doubtful: bool,
         env: &Env<'_>,
@@ -268,7 +268,7 @@ impl Conversation {
         &self,
         portal: &str,
         prepared: &Prepared,
-        analysis: &Arc<Analysis>,
+        analysis: &Arc<Analysed>,
         meaning: &Rc<Meaning>,
         doubtful: bool,
         env: &Env<'_>,
@@ -493,7 +493,7 @@ impl Conversation {
     fn refuse_statement(
         &mut self,
         text: &str,
-        analysis: &Arc<Analysis>,
+        analysis: &Arc<Analysed>,
         parameters: &Arc<[Parameter]>,
         refusal: &Refusal,
         env: &mut Env<'_>,

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::audit::record::Parameter;
-use crate::session::scope::Meaning;
+use crate::session::scope::{Analysed, Meaning};
 use crate::sql::access::Access;
 use crate::sql::postgres::ParseLimits;
-use crate::sql::statement::{Analysis, Call, Effect, NotUnderstood, Statement};
+use crate::sql::statement::{Call, Effect, NotUnderstood, Statement};
 
 /// A prepared statement: its text, and what that meant when it was last asked.
 pub(super) struct Prepared {
@@ -23,7 +23,7 @@ pub(super) struct Prepared {
     /// Whether the server knows it. It does not know a call on `daypass`, nor one that was made
     /// before there was a server.
     pub(super) at_server: bool,
-    analysed: RefCell<(Rc<Meaning>, Arc<Analysis>)>,
+    analysed: RefCell<(Rc<Meaning>, Arc<Analysed>)>,
 }
 
 impl Prepared {
@@ -32,14 +32,14 @@ impl Prepared {
         by_sql: bool,
         at_server: bool,
         meaning: &Rc<Meaning>,
-        analysis: &Arc<Analysis>,
+        analysis: &Arc<Analysed>,
     ) -> Self {
         let analysed = RefCell::new((Rc::clone(meaning), Arc::clone(analysis)));
         Self { text: text.into(), types: types.into(), by_sql, at_server, analysed }
     }
 
     /// What SQL's PREPARE made.
-    pub(super) fn by_sql(text: &str, meaning: &Rc<Meaning>, analysis: &Arc<Analysis>) -> Self {
+    pub(super) fn by_sql(text: &str, meaning: &Rc<Meaning>, analysis: &Arc<Analysed>) -> Self {
         Self::new((text, &[]), true, true, meaning, analysis)
     }
 
@@ -59,7 +59,7 @@ impl Prepared {
         &self,
         meaning: &Rc<Meaning>,
         limits: &ParseLimits,
-    ) -> Result<Arc<Analysis>, NotUnderstood> {
+    ) -> Result<Arc<Analysed>, NotUnderstood> {
         {
             let (known, analysis) = &*self.analysed.borrow();
             if Rc::ptr_eq(known, meaning) {
@@ -87,7 +87,7 @@ pub(super) struct Portal {
     /// The text that holds the statement.
     pub(super) text: Rc<str>,
     /// What it said when it was bound.
-    pub(super) analysis: Arc<Analysis>,
+    pub(super) analysis: Arc<Analysed>,
     /// What it needs beyond its own statement's accesses.
     pub(super) more: Rc<[Access]>,
     /// Bound values, as the audit stream records them.

@@ -3,6 +3,7 @@
 use crate::audit::record::Outcome;
 use crate::session::output::{Command, Output};
 use crate::session::refusal::Refusal;
+use crate::session::scope::Analysed;
 use crate::session::trail::Running;
 use crate::sql::statement::{Analysis, Effect, Statement};
 use crate::upstream::{EFFECTIVE_PATH_QUERY, read_path};
@@ -206,7 +207,7 @@ impl Conversation {
                     literals: shifted(&statement.literals),
                     ..statement.clone()
                 };
-                let analysis = Arc::new(Analysis { statements: vec![alone] });
+                let analysis = Arc::new(Analysed::new(Analysis { statements: vec![alone] }));
                 let prepared = Prepared::by_sql(text, meaning, &analysis);
                 self.names.prepared.insert(name.clone(), Rc::new(prepared));
             }
@@ -217,7 +218,9 @@ impl Conversation {
             Effect::Declare { cursor, hold } => {
                 let portal = Portal {
                     text: Rc::from(""),
-                    analysis: Arc::new(Analysis { statements: vec![statement.clone()] }),
+                    analysis: Arc::new(Analysed::new(Analysis {
+                        statements: vec![statement.clone()],
+                    })),
                     more: Rc::default(),
                     parameters: Arc::default(),
                     call_values: Rc::default(),

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
-use crate::session::scope::Meaning;
+use crate::session::scope::{Analysed, Meaning};
 use crate::session::trail::Recorded;
 use crate::sql::access::{Access, Object};
-use crate::sql::statement::{Analysis, Effect, NotUnderstood, Statement};
+use crate::sql::statement::{Effect, NotUnderstood, Statement};
 use crate::wire::postgres::frame::Violation;
 use crate::wire::postgres::message::TransactionStatus;
 use crate::wire::postgres::reply::{self, Report};
@@ -165,7 +165,7 @@ impl Conversation {
         meaning: &Rc<Meaning>,
         env: &mut Env<'_>,
         out: &mut Output,
-    ) -> Result<Option<Arc<Analysis>>, Refusal> {
+    ) -> Result<Option<Arc<Analysed>>, Refusal> {
         match meaning.analyse(text, &env.limits.parse) {
             Ok(analysis) => Ok(Some(analysis)),
             Err(NotUnderstood::Undefined { .. })
@@ -185,7 +185,7 @@ impl Conversation {
         &mut self,
         text: &str,
         frame: &[u8],
-        analysis: &Arc<Analysis>,
+        analysis: &Arc<Analysed>,
         meaning: &Rc<Meaning>,
         env: &mut Env<'_>,
         out: &mut Output,
@@ -380,7 +380,7 @@ impl Conversation {
     pub(super) fn refuse_statements(
         &mut self,
         text: &str,
-        analysis: &Arc<Analysis>,
+        analysis: &Arc<Analysed>,
         more: &[Vec<Access>],
         refusal: &Refusal,
         env: &mut Env<'_>,
