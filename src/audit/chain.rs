@@ -23,11 +23,9 @@ impl HexDigest {
 
     /// The hash of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        const DIGITS: [u8; 16] = *b"0123456789abcdef";
-        let digit = |n: u8| DIGITS.get(usize::from(n)).copied().unwrap_or(b'0');
         let mut hex = [b'0'; 64];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(Sha256::digest(bytes)) {
-            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+            pair.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
         }
         Self(hex)
     }
@@ -37,6 +35,12 @@ impl HexDigest {
         // They are ASCII by construction.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+}
+
+/// The digit of a number below 16, without a branch or a table.
+const fn hex_digit(n: u8) -> u8 {
+    // 39 is what lies between '9' and 'a'; the shift is 1 from 10 on.
+    b'0' + n + ((n + 6) >> 4) * 39
 }
 
 impl fmt::Display for HexDigest {

@@ -10,21 +10,25 @@ use std::sync::{Arc, OnceLock};
 
 use crate::audit::record::Needs;
 use crate::audit::rendered::Rendered;
+use crate::sql::access::Accesses;
 use crate::sql::catalog::Catalog;
 use crate::sql::postgres::{ParseLimits, Scope, analyse};
-use crate::sql::statement::{Analysis, NotUnderstood};
+use crate::sql::statement::{Analysis, NotUnderstood, Statement};
 
 /// An analysis, and what the records of its statements say of their needs, written once.
 #[derive(Debug)]
 pub struct Analysed {
     analysis: Analysis,
-    needs: Box<[OnceLock<Arc<Rendered<Needs>>>]>,
+    needs: Box<[Written]>,
 }
+
+/// What a record says of some accesses, once one has been made.
+type Written = Arc<OnceLock<Arc<Rendered<Needs>>>>;
 
 impl Analysed {
     /// Nothing is written yet.
     pub fn new(analysis: Analysis) -> Self {
-        let needs = analysis.statements.iter().map(|_| OnceLock::new()).collect();
+        let needs = analysis.statements.iter().map(|_| Written::default()).collect();
         Self { analysis, needs }
     }
 
@@ -52,6 +56,9 @@ pub struct Meaning {
     /// Schemas in the order in which the server searches them.
     pub path: Box<[Box<str>]>,
     analyses: RefCell<Analyses>,
+    /// Statements that differ in their literals alone need the same, which is then the very same list:
+    /// decided once, written once.
+    accesses: RefCell<HashMap<Accesses, Written>>,
 }
 
 /// Analyses by exact text, bounded, admitted when a text is seen for the second time: a load of
@@ -66,6 +73,7 @@ struct Analyses {
 const ANALYSES_MAX: usize = 2_048;
 const SEEN_SLOTS: usize = 4_096;
 const CACHED_TEXT_BYTES_MAX: usize = 16 * 1024;
+const ACCESSES_MAX: usize = 1_024;
 
 impl Meaning {
     fn new(catalog: Arc<Catalog>, path: Box<[Box<str>]>) -> Self {
@@ -74,7 +82,7 @@ impl Meaning {
             seen_once: Box::default(),
             hasher: RandomState::new(),
         };
-        Self { catalog, path, analyses: RefCell::new(analyses) }
+        Self { catalog, path, analyses: RefCell::new(analyses), accesses: RefCell::default() }
     }
 
     /// What `text` says under this meaning.
@@ -90,11 +98,32 @@ impl Meaning {
             return Ok(Arc::clone(known));
         }
         let scope = Scope { catalog: &self.catalog, path: &self.path };
-        let analysis = Arc::new(Analysed::new(analyse(text, &scope, limits)?));
+        let analysis = Arc::new(self.shared(analyse(text, &scope, limits)?));
         if text.len() <= CACHED_TEXT_BYTES_MAX {
             self.analyses.borrow_mut().offer(text, &analysis);
         }
         Ok(analysis)
+    }
+}
+
+impl Meaning {
+    /// The analysis with lists of accesses that others have, too.
+    fn shared(&self, mut analysis: Analysis) -> Analysed {
+        let mut known = self.accesses.borrow_mut();
+        let share = |statement: &mut Statement| {
+            if let Some((accesses, written)) = known.get_key_value(&statement.accesses) {
+                statement.accesses = accesses.clone();
+                return Arc::clone(written);
+            }
+            if known.len() >= ACCESSES_MAX {
+                known.clear();
+            }
+            let written = Written::default();
+            known.insert(statement.accesses.clone(), Arc::clone(&written));
+            written
+        };
+        let needs = analysis.statements.iter_mut().map(share).collect();
+        Analysed { analysis, needs }
     }
 }
 

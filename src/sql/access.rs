@@ -192,7 +192,7 @@ impl fmt::Display for Access {
 }
 
 /// Everything that one statement needs, each once. Cheap to clone.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Accesses(Arc<[Access]>);
 
 impl Accesses {
