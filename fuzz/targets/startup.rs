@@ -8,7 +8,7 @@ use daypass::wire::postgres::frame::{HEADER_BYTES, header};
 use daypass::wire::postgres::login::{Login, LoginConfig, LoginEnv, Step, TlsInfo, TlsPolicy};
 use daypass::wire::postgres::startup;
 use daypass_fuzz::input::Input;
-use daypass_fuzz::{NOW, RANDOM, TOKENS, token};
+use daypass_fuzz::{NOW, RANDOM, TOKENS};
 use libfuzzer_sys::fuzz_target;
 
 struct Run {
@@ -67,7 +67,7 @@ fn run(pieces: &[&[u8]], choice: u8) -> Run {
 }
 
 /// Whatever was written is whole messages, but for the one byte that answers a request.
-fn check_written(run: &mut Run, body: &[u8]) {
+fn check_written(run: &mut Run) {
     let answers = run.out.iter().take_while(|&&byte| byte == b'N' || byte == b'S').count();
     run.in_order = answers == 0;
     let mut rest = &run.out[answers..];
@@ -78,11 +78,6 @@ fn check_written(run: &mut Run, body: &[u8]) {
     }
     assert!(rest.is_empty());
     assert!(run.out.len() < 1 << 16, "much is written before anything is proved");
-    let secret = token();
-    let secret = secret.expose();
-    let shows = |bytes: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
-    // Whoever says it as a user's name hears it again.
-    assert!(!shows(&run.out) || shows(body));
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -90,8 +85,8 @@ fuzz_target!(|data: &[u8]| {
     let choice = input.byte();
     let (body, pieces) = input.pieces();
     let (mut whole, mut cut) = (run(&[body], choice), run(&pieces, choice));
-    check_written(&mut whole, body);
-    check_written(&mut cut, body);
+    check_written(&mut whole);
+    check_written(&mut cut);
     // What comes behind a request for encryption is the one thing that depends on how bytes arrive.
     let asked = !whole.in_order || !cut.in_order || {
         let said = |run: &Run| run.end.as_ref().is_some_and(|end| end.contains("unencrypted data"));
