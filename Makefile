@@ -1,11 +1,12 @@
 # The two commands that a newcomer needs: `make demo` and `make test`. Each installs what is missing.
 
-.PHONY: help demo demo-stop test lint bench
+.PHONY: help demo demo-stop test fuzz lint bench
 
 help:
 	@echo "make demo            the whole story on real servers; leaves them running (CHECK=1: asserts and stops)"
 	@echo "make demo-stop       ends what make demo left running"
 	@echo "make test            every test, on real servers and with real clients"
+	@echo "make fuzz            every fuzz target for SECONDS=30"
 	@echo "make lint            fmt, clippy, cargo-deny, shellcheck"
 
 demo:
@@ -18,7 +19,11 @@ demo-stop:
 
 test:
 	@scripts/install build servers clients
-	@cargo test --workspace
+	@cargo test
+
+# Only our own crates are instrumented, so that most of what the tests have built is used again.
+fuzz:
+	@scripts/fuzz run $(or $(SECONDS),30)
 
 lint:
 	@scripts/lint

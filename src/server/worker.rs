@@ -10,12 +10,9 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::session::relay::Worker;
+use crate::sql::postgres::STACK_BYTES;
 
 use super::accept::{self, Current, Listener};
-
-/// Stack of a session thread, bytes: the analyser's depth is bounded so that it fits in 8 MiB, and the
-/// grammar's own check stops at a limit below that. Only what is touched is ever backed by memory.
-const STACK_BYTES: usize = 16 << 20;
 
 /// A connection on its way to a thread.
 struct Arrival {

@@ -44,6 +44,51 @@ fn a_revocation_cancels_what_runs_and_the_session_stays() {
     });
 }
 
+/// What stands at the end of the piece would be read as messages, were the CopyFail of a grant's end put
+/// inside it: the service account would drop a table.
+#[test]
+fn a_revocation_inside_a_piece_of_copy_data_ends_the_copy_and_smuggles_nothing() {
+    with_house(|house| {
+        house.server.sql_in("shop", "CREATE TABLE gon ()");
+        let token = house.daypass.token("rob");
+        let grant = house.daypass.grant("rob", "shop", &["INSERT ON public.notes"]);
+        let script = r#"
+import os, psycopg, socket, subprocess
+c = psycopg.connect("", autocommit=True)
+c.pgconn.exec_(b"COPY notes (text) FROM STDIN")
+raw = socket.socket(fileno=os.dup(c.pgconn.socket))
+raw.setblocking(True)
+drop = b"Q\0\0\0\x13DROP TABLE gon\0"
+body = b"smuggled\n" + b"c\0\0\0\x04" + drop
+piece = b"d" + (4 + len(body)).to_bytes(4, "big") + body
+raw.sendall(piece[:10])
+subprocess.run([os.environ["DAYPASS"], "grant", "revoke", os.environ["GRANT"]], check=True, stdout=subprocess.DEVNULL)
+raw.sendall(piece[10:])
+c.pgconn.put_copy_end()
+failed = c.pgconn.get_result()
+print(failed.error_field(psycopg.pq.DiagnosticField.SQLSTATE).decode())
+assert c.pgconn.get_result() is None
+try:
+    c.execute("SELECT text FROM notes")
+except psycopg.errors.InsufficientPrivilege:
+    print("alive")
+"#;
+        let mut env = house.daypass.env("rob", &token, "shop");
+        env.push(("DAYPASS", env!("CARGO_BIN_EXE_daypass").to_owned()));
+        env.push(("DAYPASS_URL", format!("unix:{}", house.daypass.socket().display())));
+        env.push(("GRANT", grant));
+        let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let output = python(script, &env);
+        assert_eq!(house.server.sql_in("shop", "SELECT to_regclass('gon')"), "gon");
+        // The server may come upon the data's zero bytes before the end of the COPY.
+        let said = output.expect_success();
+        let said: Vec<_> = said.lines().collect();
+        assert!(matches!(said[..], ["57014" | "22021", "alive"]), "{said:?}");
+        let smuggled = "SELECT count(*) FROM notes WHERE text = 'smuggled'";
+        assert_eq!(house.server.sql_in("shop", smuggled), "0");
+    });
+}
+
 #[test]
 fn an_expiry_cancels_what_runs() {
     with_house(|house| {

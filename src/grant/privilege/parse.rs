@@ -79,6 +79,12 @@ pub fn parse_stored(text: &str) -> Result<Privilege, ParseError> {
     Ok(privilege)
 }
 
+/// Beyond ASCII everything is a letter, as for the engines, but for control characters: no name that is
+/// shown may have them.
+fn is_letter_beyond(c: char) -> bool {
+    !c.is_ascii() && !c.is_control()
+}
+
 /// A name, and whether it was quoted: only bare ones can be key words.
 struct Word {
     text: Box<str>,
@@ -162,7 +168,7 @@ impl<'a> Cursor<'a> {
                 let rest = self.rest();
                 let length = rest
                     .find(|c: char| {
-                        !(c.is_ascii_alphanumeric() || c == '_' || c == '$' || !c.is_ascii())
+                        !(c.is_ascii_alphanumeric() || c == '_' || c == '$' || is_letter_beyond(c))
                     })
                     .unwrap_or(rest.len());
                 let written: Box<str> = rest.get(..length).unwrap_or(rest).into();
@@ -185,7 +191,7 @@ impl<'a> Cursor<'a> {
         let after = self.rest().chars().nth(digits);
         c.is_ascii_alphabetic()
             || c == '_'
-            || !c.is_ascii()
+            || is_letter_beyond(c)
             || (!self.dialect.fold
                 && (c == '$'
                     || (digits > 0

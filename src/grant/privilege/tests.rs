@@ -110,6 +110,10 @@ fn what_is_no_privilege_is_refused_with_the_place_and_what_to_write() {
         ("SELECT (a b) ON s.t", "expected ',' or ')', found \"b) ON s.t\" (at character 11)"),
         ("SELECT ON s.\"t", "a quoted name has no end (at character 13)"),
         ("SELECT ON \"\".t", "a quoted name is empty or has a control character (at character 11)"),
+        (
+            "SELECT ON s.a\u{9d}b",
+            "expected the end of the privilege, found \"\\u{9d}b\" (at character 14)",
+        ),
         ("SELECT ON `s`.t", "names are quoted with \" on this engine (at character 11)"),
         (
             "SELECT ON s.t; DROP TABLE s.t",

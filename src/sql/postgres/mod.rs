@@ -38,6 +38,10 @@ use self::lexer::Lexer;
 use super::catalog::Catalog;
 use super::statement::{Analysis, NotUnderstood};
 
+/// Stack of a thread that analyses, bytes: depth is bounded so that half of it would do. Only what is
+/// touched is ever backed by memory.
+pub const STACK_BYTES: usize = 16 << 20;
+
 /// What names mean at this moment.
 pub struct Scope<'a> {
     /// The server's names.
@@ -49,7 +53,7 @@ pub struct Scope<'a> {
 
 /// Says what each statement of a message is and needs.
 ///
-/// The calling thread has a stack of at least 8 MiB. Nothing of the outcome depends on anything but the
+/// The calling thread has a stack of at least [`STACK_BYTES`]. Nothing of the outcome depends on anything but the
 /// arguments.
 ///
 /// # Errors

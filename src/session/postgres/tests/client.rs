@@ -11,6 +11,8 @@ pub(super) enum Sent {
     DescribeStatement(&'static str),
     DescribePortal(&'static str),
     Execute(&'static str),
+    /// Execute with a limit of rows.
+    Fetch(&'static str, u8),
     CloseStatement(&'static str),
     ClosePortal(&'static str),
     CopyData,
@@ -42,19 +44,25 @@ impl Sent {
             Self::DescribePortal(name) => named(&mut out, b'D', b'P', name),
             Self::CloseStatement(name) => named(&mut out, b'C', b'S', name),
             Self::ClosePortal(name) => named(&mut out, b'C', b'P', name),
-            Self::Execute(portal) => frame(&mut out, b'E', |out| {
-                string(out, portal);
-                out.extend_from_slice(&[0; 4]);
-            }),
-            Self::CopyData => {
-                frame(&mut out, b'd', |out| out.extend_from_slice(&b"1\n".repeat(50)));
-            }
+            Self::Execute(portal) => execute(&mut out, portal, 0),
+            Self::Fetch(portal, rows_max) => execute(&mut out, portal, *rows_max),
+            Self::CopyData => frame(&mut out, b'd', |out| out.extend_from_slice(COPY_DATA)),
             Self::CopyDone => frame(&mut out, b'c', |_| ()),
             Self::Flush => frame(&mut out, b'H', |_| ()),
             Self::Sync => frame(&mut out, b'S', |_| ()),
         }
         out
     }
+}
+
+/// Long enough to be cut, and at its end what would drop a table were it read as a message.
+const COPY_DATA: &[u8] = b"1\n2\n3\n4\n5\n6\n7\n8\nQ\0\0\0\x14DROP TABLE t4;;\0";
+
+fn execute(out: &mut Vec<u8>, portal: &str, rows_max: u8) {
+    frame(out, b'E', |out| {
+        out.extend_from_slice(portal.as_bytes());
+        out.extend_from_slice(&[0, 0, 0, 0, rows_max]);
+    });
 }
 
 fn named(out: &mut Vec<u8>, tag: u8, kind: u8, name: &str) {
@@ -65,10 +73,15 @@ fn named(out: &mut Vec<u8>, tag: u8, kind: u8, name: &str) {
     });
 }
 
+/// What comes without being asked for.
+pub(super) fn is_volunteered(told: &str) -> bool {
+    matches!(told, "N" | "A" | "S")
+}
+
 /// Checks that `told` answers `sent`, message by message: each in its own way, or with an error after
 /// which nothing comes up to the next ReadyForQuery.
 pub(super) fn check(sent: &[Sent], told: &[String]) {
-    let mut told = told.iter().map(String::as_str).filter(|told| !matches!(*told, "A" | "N" | "S"));
+    let mut told = told.iter().map(String::as_str).filter(|told| !is_volunteered(told));
     let mut next = || told.next().unwrap_or("nothing");
     let mut failed = false;
     for message in sent {
@@ -83,7 +96,11 @@ pub(super) fn check(sent: &[Sent], told: &[String]) {
                 }
             },
             Sent::Sync => {
-                let ready = next();
+                let mut ready = next();
+                if !failed && ready.starts_with('E') {
+                    // It would have committed what ran under a grant that has ended since.
+                    ready = next();
+                }
                 assert!(ready.starts_with('Z'), "{ready} answers Sync");
                 failed = false;
             }
@@ -103,10 +120,11 @@ fn answered<'a>(message: &Sent, next: &mut impl FnMut() -> &'a str) -> bool {
         Sent::CloseStatement(_) | Sent::ClosePortal(_) => &["3"],
         Sent::DescribeStatement(_) => &["t", "n|T"],
         Sent::DescribePortal(_) => &["n|T"],
-        Sent::Execute(_) => loop {
+        Sent::Execute(_) | Sent::Fetch(..) => loop {
             match next() {
                 "D" | "G" => (),
-                "C" | "I" | "s" => return true,
+                "C" | "I" => return true,
+                "s" if matches!(message, Sent::Fetch(_, limit) if *limit > 0) => return true,
                 error if error.starts_with('E') => return false,
                 other => panic!("{other} answers {message:?}"),
             }

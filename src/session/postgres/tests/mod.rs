@@ -2,6 +2,7 @@
 //! virtual clock, a seeded scheduler. Every bug is one seed.
 
 mod client;
+mod halves;
 mod scenarios;
 mod server;
 mod simulator;
@@ -217,17 +218,57 @@ impl House {
         self.take_client_bytes();
     }
 
-    /// Everything that can happen by itself happens, in order.
-    fn settle(&mut self) {
-        loop {
-            if !self.pending.is_empty() {
-                self.fulfil(0);
-            } else if !self.server.out.is_empty() {
-                self.server_delivers(usize::MAX);
-            } else {
-                return;
+    /// The client is heard of no more: after some patience the relay has what runs cancelled, and ends.
+    fn client_vanishes(&mut self) {
+        self.client_in.clear();
+        self.machine.on_cancel(&mut self.out);
+        self.apply();
+        while self.machine.is_busy() && self.happens_by_itself() {}
+        self.end("the client vanished");
+    }
+
+    /// The client has closed its sending side, and waits for what it has asked for, as the relay does:
+    /// until nothing is under way and no message is left.
+    fn client_half_closes(&mut self) {
+        self.take_client_bytes();
+        while self.machine.is_busy() || !self.client_in.is_empty() {
+            if !self.happens_by_itself() {
+                // A statement that runs comes to its end by itself.
+                assert!(self.server.is_running(), "it waits for nothing: {}", self.describe());
+                self.server.finish();
             }
         }
+        self.end("the client closed the connection");
+    }
+
+    /// The connection to the server breaks, after so many more of its bytes.
+    fn server_dies(&mut self, after: usize) {
+        self.server_delivers(after);
+        self.server.out.clear();
+        self.server_goes();
+        self.end("the server is gone");
+    }
+
+    fn end(&mut self, reason: &str) {
+        self.machine.end(self.now, reason, &mut self.out);
+        self.apply();
+    }
+
+    /// Everything that can happen by itself happens, in order.
+    fn settle(&mut self) {
+        while self.happens_by_itself() {}
+    }
+
+    /// One thing that can happen by itself happens; false when there is none.
+    fn happens_by_itself(&mut self) -> bool {
+        if !self.pending.is_empty() {
+            self.fulfil(0);
+        } else if !self.server.out.is_empty() {
+            self.server_delivers(usize::MAX);
+        } else {
+            return false;
+        }
+        true
     }
 
     /// The connection to the server breaks.
@@ -278,11 +319,18 @@ impl House {
 
     /// What the client has been told since it was last asked: tag, and SQLSTATE of errors.
     fn told(&mut self) -> Vec<String> {
-        let bytes = std::mem::take(&mut self.client_out);
-        let mut rest = &bytes[..];
+        let (told, rest) = self.told_so_far();
+        assert_eq!(rest, 0, "half a message for the client");
+        self.client_out.clear();
+        told
+    }
+
+    /// The same, left for later; and the bytes behind it that are no whole message.
+    fn told_so_far(&self) -> (Vec<String>, usize) {
+        let mut rest = &self.client_out[..];
         let mut told = Vec::new();
         while let Some(header) = frame::header(rest).unwrap() {
-            let body = &rest[HEADER_BYTES..header.total];
+            let Some(body) = rest.get(HEADER_BYTES..header.total) else { break };
             told.push(match header.tag {
                 b'E' => format!("E{}", crate::wire::postgres::message::sqlstate(body).unwrap()),
                 b'Z' => format!("Z{}", char::from(body[0])),
@@ -290,8 +338,7 @@ impl House {
             });
             rest = &rest[header.total..];
         }
-        assert!(rest.is_empty(), "half a message for the client");
-        told
+        (told, rest.len())
     }
 
     /// What it is waiting for, when it should not be.

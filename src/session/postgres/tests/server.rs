@@ -17,23 +17,38 @@ struct Received {
     tag: u8,
     body: Vec<u8>,
     readable: Vec<String>,
+    /// ReadyForQuery is due for it.
+    counted: bool,
 }
 
+/// A portal, and how far it has been read.
+#[derive(Clone)]
+struct Portal {
+    text: String,
+    /// Rows that are left; none before it has run.
+    left: Option<usize>,
+}
+
+/// Rows of every SELECT.
+const ROWS: usize = 2;
+
 pub(super) struct FakeServer {
+    /// The beginning of a piece of COPY data; everything else comes whole.
+    partial: Vec<u8>,
     /// Received and not yet worked on.
     waiting: VecDeque<Received>,
     pub(super) out: Vec<u8>,
+    /// Tags of what it has said without being asked.
+    pub(super) volunteered: Vec<u8>,
     pub(super) status: TransactionStatus,
     skipping: bool,
     prepared: HashMap<String, String>,
-    portals: HashMap<String, String>,
+    portals: HashMap<String, Portal>,
     pub(super) ran: Vec<Ran>,
     /// A statement that ends only when told to; whether it came in a simple query.
     running: Option<bool>,
     /// Taking COPY data; whether for a simple query.
     copying: Option<bool>,
-    /// The beginning of COPY data, which may come in pieces.
-    partial: Vec<u8>,
     /// Queries and Syncs that are to be answered with ReadyForQuery.
     unanswered: usize,
 }
@@ -41,8 +56,10 @@ pub(super) struct FakeServer {
 impl Default for FakeServer {
     fn default() -> Self {
         Self {
+            partial: Vec::new(),
             waiting: VecDeque::new(),
             out: Vec::new(),
+            volunteered: Vec::new(),
             status: TransactionStatus::Idle,
             skipping: false,
             prepared: HashMap::new(),
@@ -50,7 +67,6 @@ impl Default for FakeServer {
             ran: Vec::new(),
             running: None,
             copying: None,
-            partial: Vec::new(),
             unanswered: 0,
         }
     }
@@ -70,25 +86,25 @@ impl FakeServer {
 
     /// Takes bytes; `readable` are the relations that may be read at this moment.
     pub(super) fn receive(&mut self, bytes: &[u8], readable: &[String]) {
-        let mut input = std::mem::take(&mut self.partial);
-        input.extend_from_slice(bytes);
-        let mut bytes = &input[..];
+        let received = [&std::mem::take(&mut self.partial), bytes].concat();
+        let mut bytes = &received[..];
         while let Some(header) = frame::header(bytes).unwrap() {
-            if header.tag == b'd' && bytes.len() < header.total {
-                self.partial = bytes.to_vec();
-                bytes = &[];
-                break;
-            }
-            let body = bytes[HEADER_BYTES..header.total].to_vec();
+            let Some(body) = bytes.get(HEADER_BYTES..header.total) else { break };
+            let body = body.to_vec();
             bytes = &bytes[header.total..];
-            if header.tag == b'Q' || header.tag == b'S' && self.copying.is_none() {
+            // A Sync inside COPY data is swallowed.
+            let ends_copy = |received: &Received| matches!(received.tag, b'c' | b'f');
+            let copying = self.copying.is_some() && !self.waiting.iter().any(ends_copy);
+            let counted = header.tag == b'Q' || header.tag == b'S' && !copying;
+            if counted {
                 assert_eq!(self.unanswered, 0, "a second segment is at the server");
                 self.unanswered += 1;
             }
             let readable = readable.to_vec();
-            self.waiting.push_back(Received { tag: header.tag, body, readable });
+            self.waiting.push_back(Received { tag: header.tag, body, readable, counted });
         }
-        assert!(bytes.is_empty(), "half a message for the server");
+        assert!(matches!(bytes, [] | [b'd', ..]), "half a message for the server");
+        self.partial = bytes.to_vec();
         self.work();
     }
 
@@ -100,17 +116,28 @@ impl FakeServer {
         }
     }
 
-    /// Says something that nobody has asked for.
-    pub(super) fn notify(&mut self) {
-        write_frame(&mut self.out, b'A', |out| out.extend_from_slice(b"\0\0\0\x07news\0hello\0"));
-    }
-
     /// What is running comes to its end.
     pub(super) fn finish(&mut self) {
         if let Some(simple) = self.running.take() {
             reply::command_complete(&mut self.out, "SELECT 1");
             self.after(simple);
         }
+    }
+
+    /// Says something that nobody asked for: `kind` is the message's tag. A server does so between any
+    /// two messages.
+    pub(super) fn volunteer(&mut self, kind: u8, length: usize) {
+        let out = &mut self.out;
+        match kind {
+            b'S' => reply::parameter_status(out, "TimeZone", &"x".repeat(length)),
+            b'A' => write_frame(out, b'A', |out| {
+                out.extend_from_slice(b"\0\0\0\x07channel\0");
+                out.resize(out.len() + length, b'x');
+                out.push(0);
+            }),
+            _ => Report::warning("x".repeat(length)).write(out),
+        }
+        self.volunteered.push(kind);
     }
 
     fn after(&mut self, simple: bool) {
@@ -122,10 +149,12 @@ impl FakeServer {
 
     fn work(&mut self) {
         while self.running.is_none() {
-            let Some(Received { tag, body, readable }) = self.waiting.pop_front() else { return };
+            let Some(Received { tag, body, readable, counted }) = self.waiting.pop_front() else {
+                return;
+            };
             let message = Frontend::read(tag, &body).unwrap();
             if let Some(simple) = self.copying {
-                self.on_copy(&message, simple);
+                self.on_copy(&message, simple, counted);
                 continue;
             }
             match message {
@@ -141,11 +170,11 @@ impl FakeServer {
         }
     }
 
-    fn on_copy(&mut self, message: &Frontend<'_>, simple: bool) {
+    fn on_copy(&mut self, message: &Frontend<'_>, simple: bool, counted: bool) {
         match message {
             Frontend::CopyData | Frontend::Flush => (),
-            // Swallowed: it was counted when it came, but no ReadyForQuery answers it.
-            Frontend::Sync => self.unanswered -= 1,
+            // Swallowed: it may have been counted when it came, but no ReadyForQuery answers it.
+            Frontend::Sync => self.unanswered -= usize::from(counted),
             Frontend::CopyDone => {
                 self.copying = None;
                 reply::command_complete(&mut self.out, "COPY 1");
@@ -263,7 +292,46 @@ impl FakeServer {
         if text.starts_with("INSERT") {
             return Done::Tag("INSERT 0 1", 0);
         }
-        Done::Tag("SELECT 2", 2)
+        Done::Tag("SELECT 2", ROWS)
+    }
+
+    /// Runs a portal, or goes on with one that was suspended.
+    fn execute(&mut self, name: &str, rows_max: usize, readable: &[String]) {
+        let Some(portal) = self.portals.get(name).cloned() else {
+            return self.fail("34000");
+        };
+        let left = match portal.left {
+            None => match self.run(&portal.text, readable) {
+                Done::Tag(_, rows) if rows > 0 => rows,
+                Done::Tag(tag, _) => return self.rows(tag, 0),
+                Done::Running => {
+                    self.running = Some(false);
+                    return;
+                }
+                Done::CopyIn => {
+                    self.copying = Some(false);
+                    write_frame(&mut self.out, b'G', |out| out.extend_from_slice(&[0, 0, 0]));
+                    return;
+                }
+                Done::Error(sqlstate) => return self.fail(sqlstate),
+            },
+            Some(_) if self.status == TransactionStatus::Failed => return self.fail("25P02"),
+            Some(left) => {
+                self.ran.push(Ran { text: portal.text.clone(), readable: readable.to_vec() });
+                left
+            }
+        };
+        let rows = if rows_max == 0 { left } else { left.min(rows_max) };
+        for n in 0..rows {
+            reply::data_row(&mut self.out, &[Some(n.to_string())]);
+        }
+        // A portal that is read to its last row is suspended, too: it does not know that there are no more.
+        if rows_max > 0 && rows == rows_max {
+            write_frame(&mut self.out, b's', |_| ());
+        } else {
+            reply::command_complete(&mut self.out, &format!("SELECT {rows}"));
+        }
+        self.portals.insert(name.to_owned(), Portal { left: Some(left - rows), ..portal });
     }
 
     fn extended(&mut self, message: &Frontend<'_>, readable: &[String]) {
@@ -282,7 +350,7 @@ impl FakeServer {
             }
             Frontend::Bind(bind) => match self.prepared.get(bind.statement).cloned() {
                 Some(text) => {
-                    self.portals.insert(bind.portal.to_owned(), text);
+                    self.portals.insert(bind.portal.to_owned(), Portal { text, left: None });
                     reply::bind_complete(&mut self.out);
                 }
                 None => self.fail("26000"),
@@ -295,23 +363,14 @@ impl FakeServer {
                 reply::no_data(&mut self.out);
             }
             Frontend::Describe(_) => self.fail("26000"),
-            Frontend::Execute { portal, .. } => match self.portals.get(*portal).cloned() {
-                None => self.fail("34000"),
-                Some(text) => match self.run(&text, readable) {
-                    Done::Tag(tag, rows) => self.rows(tag, rows),
-                    Done::Running => self.running = Some(false),
-                    Done::CopyIn => {
-                        self.copying = Some(false);
-                        write_frame(&mut self.out, b'G', |out| out.extend_from_slice(&[0, 0, 0]));
-                    }
-                    Done::Error(sqlstate) => self.fail(sqlstate),
-                },
-            },
+            Frontend::Execute { portal, rows_max } => {
+                self.execute(portal, usize::try_from(*rows_max).unwrap_or(0), readable);
+            }
             Frontend::Close(target) => {
                 match target {
-                    Target::Statement(name) => self.prepared.remove(*name),
-                    Target::Portal(name) => self.portals.remove(*name),
-                };
+                    Target::Statement(name) => drop(self.prepared.remove(*name)),
+                    Target::Portal(name) => drop(self.portals.remove(*name)),
+                }
                 reply::close_complete(&mut self.out);
             }
             other => panic!("{other:?} in a segment"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::audit::record::{Kind, Verdict};
 
-use super::client::{Sent, check};
+use super::client::{Sent, check, is_volunteered};
 use super::{House, grant};
 
 /// xorshift64*: the same numbers for the same seed, everywhere.
@@ -67,7 +67,8 @@ fn segment(random: &mut Random) -> Vec<Sent> {
             match random.below(12) {
                 0..3 => Sent::Parse(name, text(random)),
                 3..6 => Sent::Bind(name, other),
-                6..9 => Sent::Execute(name),
+                6 | 7 => Sent::Execute(name),
+                8 => Sent::Fetch(name, 1 + u8::try_from(random.below(3)).unwrap()),
                 9 if random.one_in(2) => Sent::DescribeStatement(name),
                 9 => Sent::DescribePortal(name),
                 10 if random.one_in(2) => Sent::CloseStatement(name),
@@ -84,16 +85,42 @@ fn segment(random: &mut Random) -> Vec<Sent> {
     segment
 }
 
-/// A COPY and its data, which the client sends whether it is let or not.
+/// Fetches from one portal, a segment each, so that a grant may end between them.
+fn fetches(random: &mut Random) -> Vec<Sent> {
+    let relation = random.below(3);
+    let mut sent = vec![Sent::Query("BEGIN".to_owned())];
+    sent.push(Sent::Parse("p", format!("SELECT a FROM t{relation}")));
+    sent.push(Sent::Bind("q", "p"));
+    for _ in 0..1 + random.below(4) {
+        sent.push(Sent::Fetch("q", 1 + u8::try_from(random.below(2)).unwrap()));
+        sent.extend(random.one_in(2).then_some(Sent::Sync));
+    }
+    sent.push(if random.one_in(2) { Sent::Execute("q") } else { Sent::ClosePortal("q") });
+    sent.extend([Sent::CloseStatement("p"), Sent::Sync]);
+    sent.push(Sent::Query("COMMIT".to_owned()));
+    sent
+}
+
+/// COPY in pieces, which may be cut anywhere.
 fn copy(random: &mut Random) -> Vec<Sent> {
-    let mut copy = vec![Sent::Query(format!("COPY t{} (a) FROM STDIN", random.below(4)))];
-    copy.extend((0..random.below(6)).map(|_| Sent::CopyData));
-    copy.push(Sent::CopyDone);
-    copy
+    let text = format!("COPY t{} (a) FROM STDIN", random.below(3));
+    let simple = random.one_in(2);
+    let mut sent = if simple {
+        vec![Sent::Query(text)]
+    } else {
+        // Under a name of its own: executed without its data it would swallow a Sync.
+        vec![Sent::Parse("c", text), Sent::Bind("c", "c"), Sent::Execute("c")]
+    };
+    sent.extend((0..random.below(4)).map(|_| Sent::CopyData));
+    sent.push(Sent::CopyDone);
+    if !simple {
+        sent.extend([Sent::CloseStatement("c"), Sent::Sync]);
+    }
+    sent
 }
 
 fn step(house: &mut House, random: &mut Random, to_send: &mut Vec<u8>) {
-    match random.below(14) {
+    match random.below(15) {
         0..4 if !to_send.is_empty() => {
             let count = 1 + random.below(to_send.len().min(60));
             let chunk: Vec<_> = to_send.drain(..count).collect();
@@ -108,7 +135,6 @@ fn step(house: &mut House, random: &mut Random, to_send: &mut Vec<u8>) {
             house.fulfil(index);
         }
         9 => house.server.finish(),
-        10 if house.server_open && random.one_in(3) => house.server.notify(),
         10 if random.one_in(3) => house.pass_time(Duration::from_secs(random.next() % 20)),
         11 if random.one_in(3) => {
             let id = format!("g_{}", house.grants.len());
@@ -123,18 +149,44 @@ fn step(house: &mut House, random: &mut Random, to_send: &mut Vec<u8>) {
             house.revoke(&id);
         }
         13 if random.one_in(6) => house.machine.on_cancel(&mut house.out),
+        14 if house.server_open => {
+            let kind = [b'N', b'A', b'S'][random.below(3)];
+            house.server.volunteer(kind, random.below(90));
+        }
         _ => (),
     }
     house.apply();
 }
 
+/// What a session comes to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// Everything that was sent is answered.
+    Rest,
+    /// The client has closed its sending side when all is sent.
+    HalfClose,
+    /// The client is gone in the middle.
+    Vanish,
+    /// The server is gone in the middle, perhaps of a message.
+    ServerDies,
+}
+
+/// The client hears whole messages: where one is cut, the server's own is still on its way.
+fn check_client(house: &House) {
+    let (_, rest) = house.told_so_far();
+    assert!(rest == 0 || house.machine.server_rest > 0, "half a message for the client");
+}
+
 fn check_server(house: &House) {
+    let allowed = house.decisions(Verdict::Allow);
+    assert!(house.server.ran.len() <= allowed, "a statement ran before its record");
     for ran in &house.server.ran {
         let touched = (0..5).map(|n| format!("t{n}")).filter(|name| ran.text.contains(&**name));
         for relation in touched {
             assert!(ran.readable.contains(&relation), "{} ran without a grant", ran.text);
         }
         assert!(!ran.text.contains("daypass."), "a call reached the server");
+        assert!(!ran.text.contains("DROP"), "data was read as a message");
     }
 }
 
@@ -150,7 +202,6 @@ fn check_audit(house: &House) {
         assert_eq!(results, 1, "results of statement {:?}", decision.statement);
     }
     assert_eq!(house.results(), allowed.len(), "a result without its decision");
-    assert!(house.server.ran.len() <= allowed.len(), "a statement ran without a record");
 }
 
 fn run(seed: u64) {
@@ -160,23 +211,62 @@ fn run(seed: u64) {
     let mut house = House::new(&held);
     let mut sent = Vec::new();
     for _ in 0..1 + random.below(12) {
-        match random.below(5) {
-            0 | 1 => sent.push(query(&mut random)),
-            2 | 3 => sent.extend(segment(&mut random)),
-            _ => sent.extend(copy(&mut random)),
+        match random.below(9) {
+            0..4 => sent.push(query(&mut random)),
+            4..7 => sent.extend(segment(&mut random)),
+            7 => sent.extend(copy(&mut random)),
+            _ => sent.extend(fetches(&mut random)),
         }
     }
     let mut to_send: Vec<u8> = sent.iter().flat_map(Sent::bytes).collect();
-    for _ in 0..400 {
+    let end = [End::Rest, End::Rest, End::HalfClose, End::Vanish, End::ServerDies][random.below(5)];
+    let steps = match end {
+        End::Rest | End::HalfClose => 400,
+        End::Vanish | End::ServerDies => random.below(400),
+    };
+    for _ in 0..steps {
         step(&mut house, &mut random, &mut to_send);
         check_server(&house);
+        check_client(&house);
     }
-    let rest = std::mem::take(&mut to_send);
-    house.client_sends(&rest);
+    match end {
+        End::Rest => comes_to_rest(&mut house, &sent, &to_send),
+        End::HalfClose => {
+            house.client_sends(&to_send);
+            house.client_half_closes();
+            check_answers(&mut house, &sent);
+        }
+        End::Vanish => house.client_vanishes(),
+        End::ServerDies if house.server_open => {
+            house.server_dies(random.below(200));
+            assert!(house.closed, "the session goes on without its server");
+            let (told, rest) = house.told_so_far();
+            // Nothing of ours is put behind half a message of the server's.
+            assert_eq!(rest == 0, told.last().is_some_and(|told| told == "E08006"), "{told:?}");
+            check_client(&house);
+        }
+        End::ServerDies => house.client_vanishes(),
+    }
+    check_server(&house);
+    check_audit(&house);
+}
+
+fn comes_to_rest(house: &mut House, sent: &[Sent], to_send: &[u8]) {
+    house.client_sends(to_send);
     for _ in 0..200 {
         house.settle();
         house.server.finish();
     }
+    let status = house.server.status.byte();
+    let told = check_answers(house, sent);
+    if house.server_open {
+        let last = told.iter().rev().find(|told| told.starts_with('Z')).unwrap().as_bytes()[1];
+        assert_eq!(last, status, "where the transaction stands");
+    }
+}
+
+/// Every message was answered, and what the server said by itself was passed on.
+fn check_answers(house: &mut House, sent: &[Sent]) -> Vec<String> {
     assert!(!house.closed, "the session ended");
     assert!(
         house.client_in.is_empty(),
@@ -188,13 +278,15 @@ fn run(seed: u64) {
     let told = house.told();
     // AuthenticationOk, parameters, key and ReadyForQuery come before anything is asked.
     let greeting = told.iter().position(|told| told.starts_with('Z')).unwrap() + 1;
-    check(&sent, &told[greeting..]);
-    check_server(&house);
-    check_audit(&house);
-    if house.server_open {
-        let last = told.iter().rfind(|told| told.starts_with('Z')).unwrap().as_bytes()[1];
-        assert_eq!(last, house.server.status.byte(), "where the transaction stands");
-    }
+    check(sent, &told[greeting..]);
+    let count = |wanted: &str| told.iter().filter(|told| **told == *wanted).count();
+    let said = house.server.volunteered.iter().filter(|kind| **kind == b'A').count();
+    // One that was said last may still be on its way.
+    let on_its_way = usize::from(!house.server.out.is_empty()) * said;
+    assert!((said - on_its_way..=said).contains(&count("A")), "a notification was lost or made up");
+    let volunteered = told[greeting..].iter().filter(|told| is_volunteered(told)).count();
+    assert!(volunteered <= house.server.volunteered.len() + 1, "more than the server said");
+    told
 }
 
 #[test]

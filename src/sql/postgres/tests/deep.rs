@@ -1,85 +1,160 @@
-//! Hostile depth and length: a clean result on the stack that callers promise.
+//! Hostile depth and length: a clean answer on the stack that callers promise.
+//!
+//! A stack that overflows ends its process by a signal, so each shape is read in a process of its own:
+//! this test binary once more, which runs [`in_a_process`] alone.
 
+mod shapes;
+
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::super::{ParseLimits, Scope, analyse};
+use super::super::lexer::Lexer;
+use super::super::{ParseLimits, STACK_BYTES, Scope, analyse};
 use super::{catalog, path};
 use crate::sql::statement::{Analysis, NotUnderstood};
+use shapes::{CHAINS, NESTS, SURVIVORS, Shape};
 
-/// Analyses on a thread of 8 MiB, with limits that let everything through to the parser and the walk.
-fn survive(text: String) -> Result<Analysis, NotUnderstood> {
-    let work = move || {
-        let catalog = catalog();
-        let path = path(&["pg_catalog", "public"]);
-        let scope = Scope { catalog: &catalog, path: &path };
-        let open = ParseLimits { bytes_max: 1 << 30, tokens_max: 1 << 30, nesting_max: 1 << 30 };
-        // The default limits must survive, too, of course.
-        let started = Instant::now();
-        drop(analyse(&text, &scope, &ParseLimits::default()));
-        let result = analyse(&text, &scope, &open);
-        assert!(started.elapsed() < Duration::from_secs(60));
-        result
+/// Which shape the process is for.
+const SHAPE: &str = "DAYPASS_TEST_SHAPE";
+
+/// Limits that let everything through to the grammar and the walk.
+const OPEN: ParseLimits =
+    ParseLimits { bytes_max: 1 << 30, tokens_max: 1 << 30, nesting_max: 1 << 30 };
+
+/// The one shape of that name.
+fn named(name: &str) -> &'static Shape {
+    let mut all = CHAINS.iter().chain(NESTS).chain(SURVIVORS).filter(|shape| shape.name == name);
+    let found = all.next().unwrap();
+    assert!(all.next().is_none(), "two shapes are called {name}");
+    found
+}
+
+/// Parses, walks and drops.
+fn read_with(text: &str, limits: &ParseLimits) -> Result<Analysis, NotUnderstood> {
+    let catalog = catalog();
+    let path = path(&["pg_catalog", "public"]);
+    analyse(text, &Scope { catalog: &catalog, path: &path }, limits)
+}
+
+/// Does something on the stack that sessions have.
+fn on_their_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work).unwrap().join().unwrap()
+}
+
+/// Reads each shape in a process of its own, which has to come to its end.
+fn in_processes(shapes: &[Shape]) {
+    for shape in shapes {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "--ignored",
+                "--nocapture",
+                "sql::postgres::tests::deep::in_a_process",
+            ])
+            .env(SHAPE, shape.name)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(
+            child.status.success() && said.contains("1 passed"),
+            "{}: {}\n{said}{}",
+            shape.name,
+            child.status,
+            String::from_utf8_lossy(&child.stderr)
+        );
+        let found = said.lines().filter(|line| line.contains("accepted"));
+        found.for_each(|line| println!("{line}"));
+    }
+}
+
+#[test]
+#[ignore = "the other tests run it in a process of its own"]
+fn in_a_process() {
+    let name = std::env::var(SHAPE).unwrap();
+    let shape = named(&name);
+    on_their_stack(move || {
+        if let Some(at_least) = shape.at_least {
+            let deepest = deepest(shape);
+            println!("{name}: {deepest} accepted");
+            assert!(deepest >= at_least, "{deepest}");
+            check_refused(&shape.text(deepest + 1));
+        }
+        // The grammar and the walk survive without the limits, too.
+        for times in [300, 3_000, 50_000] {
+            drop(read_with(&shape.text(times), &ParseLimits::default()));
+            drop(read_with(&shape.text(times), &OPEN));
+        }
+    });
+}
+
+/// The most links that are accepted under the limits that sessions have by default.
+fn deepest(shape: &Shape) -> usize {
+    let accepted = |times: usize| match read_with(&shape.text(times), &ParseLimits::default()) {
+        Ok(_) => true,
+        Err(NotUnderstood::TooComplex { .. }) => false,
+        Err(other) => panic!("{times}: {other:?}"),
     };
-    std::thread::Builder::new().stack_size(8 << 20).spawn(work).unwrap().join().unwrap()
+    // A chain ends at the number of tokens, which grows by the same number with each link.
+    let tokens = |times| Lexer::new(&shape.text(times)).count();
+    let most = (ParseLimits::default().tokens_max - tokens(1)) / (tokens(2) - tokens(1)) + 1;
+    if accepted(most) {
+        return most;
+    }
+    let (mut good, mut bad) = (1, most.min(1_024));
+    while accepted(bad) {
+        bad = (bad * 2).min(most);
+    }
+    while bad - good > 1 {
+        let middle = good.midpoint(bad);
+        if accepted(middle) { good = middle } else { bad = middle }
+    }
+    good
+}
+
+fn check_refused(text: &str) {
+    let Err(NotUnderstood::TooComplex { what }) = read_with(text, &ParseLimits::default()) else {
+        panic!("it is not refused as too complex");
+    };
+    assert!(what.starts_with("The statement") && what.ends_with('.'), "{what}");
+    println!("one more: {what}");
+}
+
+#[test]
+fn the_longest_chain_of_each_shape_is_read_and_dropped() {
+    in_processes(CHAINS);
+}
+
+#[test]
+fn the_deepest_nest_of_each_shape_is_read_and_dropped() {
+    in_processes(NESTS);
+}
+
+#[test]
+fn what_has_no_deepest_is_answered_too() {
+    in_processes(SURVIVORS);
+}
+
+#[test]
+fn chains_keep_what_they_need() {
+    for name in ["or", "concatenation", "union", "cast", "is null", "in list", "rows"] {
+        let shape = named(name);
+        let result = on_their_stack(|| read_with(&shape.text(3_000), &ParseLimits::default()));
+        let needs = super::outcome(&result).join(" ");
+        assert!(needs.contains("(a, b)"), "{name}: {needs}");
+    }
 }
 
 fn chain(start: &str, link: &str, times: usize) -> String {
     format!("{start}{}", link.repeat(times))
 }
 
-fn nest(open: &str, inside: &str, close: &str, times: usize) -> String {
-    format!("select {}{inside}{}", open.repeat(times), close.repeat(times))
-}
-
-#[test]
-fn chains_are_read_whole() {
-    for text in [
-        chain("select a from t1 where a = 1", " or b = 1", 100_000),
-        chain("select a from t1 where a = 1", " and b = 1", 100_000),
-        chain("select a || b", " || b", 100_000) + " from t1",
-        chain("select a + b", " - b", 100_000) + " from t1",
-        chain("select a from t1", " union select b from t1", 20_000),
-        chain("select a from t1 where b in (1", ", 1", 100_000) + ")",
-        chain("insert into t1 values (1, 2)", ", (1, 2)", 50_000),
-        chain("select a, b", "::text", 20_000) + " from t1",
-        chain("select a from t1 where b is null", " is null", 4_000),
-    ] {
-        let head: String = text.chars().take(60).collect();
-        let result = survive(text).unwrap_or_else(|error| panic!("{head}: {error:?}"));
-        let needs = super::outcome(&Ok(result)).join(" ");
-        assert!(needs.contains("(a, b)"), "{head}: {needs}");
-    }
-}
-
-#[test]
-fn nests_are_refused_cleanly() {
-    for times in [300, 3_000, 50_000] {
-        for text in [
-            nest("(", "1", ")", times),
-            nest("not ", "true", "", times),
-            nest("- ", "1", "", times),
-            nest("(select ", "1", ")", times),
-            nest("(select * from (select ", "1", ") q)", times),
-            nest("case when true then ", "1", " end", times),
-            nest("array[", "1", "]", times),
-            nest("row(", "1", ")", times),
-            nest("coalesce(1, ", "1", ")", times),
-            nest("lower(", "'a'", ")", times),
-            nest("a[", "1", "]", times),
-            format!("select {}1{}", "((".repeat(times), ")+1)".repeat(times)),
-            format!("select 1 from {}t1{}", "(".repeat(times), " join t4 on true)".repeat(times)),
-            chain("select 1 from t1", " cross join t4", times),
-            format!("{}select 1{}", "with q as (".repeat(times), ") select 1".repeat(times)),
-            format!("{}select 1{}", "(".repeat(times), " union select 1)".repeat(times)),
-            format!("select /*{}{}*/ 1", " /* ".repeat(times), " */ ".repeat(times)),
-            format!("explain {}select 1", "explain ".repeat(times)),
-            nest("1 = any (array[", "1", "])", times),
-            nest("exists (select 1 where ", "true", ")", times),
-        ] {
-            // Understood, or refused with a reason: either is fine, as long as the thread lives.
-            drop(survive(text));
-        }
-    }
+fn survive(text: String) -> Result<Analysis, NotUnderstood> {
+    on_their_stack(move || {
+        let started = Instant::now();
+        let result = read_with(&text, &OPEN);
+        assert!(started.elapsed() < Duration::from_secs(60));
+        result
+    })
 }
 
 #[test]

@@ -4,6 +4,7 @@ use bytes::{Buf, BytesMut};
 
 use super::{LoginConfig, State, Step, TlsInfo, TlsPolicy, Turn, Who, sasl};
 use crate::identity::PrincipalName;
+use crate::identity::token::Token;
 use crate::wire::postgres::reply::Report;
 use crate::wire::postgres::startup::parameters::Wanted;
 use crate::wire::postgres::startup::{
@@ -80,7 +81,10 @@ impl Opening {
     }
 
     fn start(self, config: &LoginConfig, startup: &Startup, out: &mut Vec<u8>) -> Turn {
-        let named = |name| startup.parameter(name).map(str::to_owned);
+        // Whoever pastes a token into the wrong field is not to find it in a log.
+        let named = |name| {
+            startup.parameter(name).filter(|value| !Token::looks_like(value)).map(str::to_owned)
+        };
         let who = Who { principal: named("user"), database: named("database") };
         let Some(version) = startup.version.spoken() else {
             return who.refuse(out, &startup::unsupported(startup.version));
@@ -89,6 +93,13 @@ impl Opening {
         if self.tls.is_none() && !config.plaintext_allowed {
             let report = Report::fatal("28000", "connection is insecure (try sslmode=require)");
             return who.refuse(out, &report);
+        }
+        if ["user", "database"]
+            .iter()
+            .any(|name| startup.parameter(name).is_some_and(Token::looks_like))
+        {
+            let report = Report::fatal("28000", "a token stands where a name should");
+            return who.refuse(out, &report.hint("Give the token as the password."));
         }
         let wanted = match Wanted::read(startup) {
             Ok(wanted) => wanted,

@@ -36,6 +36,20 @@ fn start_up_is_refused_before_a_proof_is_asked_for() {
 }
 
 #[test]
+fn a_token_in_the_wrong_field_is_neither_told_nor_recorded() {
+    let token = String::from_utf8(token(1).expose().to_vec()).unwrap();
+    for fields in
+        [[("user", &*token), ("database", "shop")], [("user", "alice"), ("database", &token)]]
+    {
+        let mut peer = Peer::new(in_clear());
+        let refused = peer.refused(&startup_packet(V3_0, &fields));
+        assert_eq!(peer.error().1, "a token stands where a name should");
+        assert!(!format!("{refused:?}").contains(&token));
+        assert!(!peer.out.windows(token.len()).any(|window| window == token.as_bytes()));
+    }
+}
+
+#[test]
 fn a_tls_handshake_where_none_is_expected_gets_no_answer() {
     let mut peer = Peer::new(in_clear());
     let refused = peer.refused(b"\x16\x03\x01\x02\0");
