@@ -7,6 +7,7 @@ help:
 	@echo "make demo-stop       ends what make demo left running"
 	@echo "make test            every test, on real servers and with real clients"
 	@echo "make fuzz            every fuzz target for SECONDS=30"
+	@echo "make bench           what a statement costs beside a relay and PgBouncer (SMOKE=1: only that it works)"
 	@echo "make lint            fmt, clippy, cargo-deny, shellcheck"
 
 demo:
@@ -28,6 +29,8 @@ fuzz:
 lint:
 	@scripts/lint
 
+# The figures take a quarter of an hour, and want a machine that does nothing else. With SMOKE=1 everything
+# runs once, short and not optimised, to show that it works.
 bench:
 	@scripts/install build servers bench
-	@cargo bench --quiet --bench compare
+	@scripts/bench $(if $(SMOKE),smoke)

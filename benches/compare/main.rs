@@ -66,7 +66,7 @@ pub(crate) struct Scale {
 }
 
 const FULL: Scale = Scale {
-    rounds: 7,
+    rounds: 5,
     seconds: 2,
     accounts: 10,
     wide_rows: 500_000,

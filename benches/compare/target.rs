@@ -167,10 +167,11 @@ fn pgbouncer(server: &Postgres) -> (Pgbouncer, u16) {
         std::fs::write(file(name), text).expect("our folder");
         give_to_postgres(&file(name));
     }
-    let mut command = as_postgres(Path::new("/usr/sbin/pgbouncer"));
+    // Another user's limit of open files may be lower than ours.
+    let mut command = as_postgres(Path::new("/bin/sh"));
     let mut child = Child(
         command
-            .arg("--quiet")
+            .args(["-c", "ulimit -n $(ulimit -H -n); exec /usr/sbin/pgbouncer --quiet \"$0\""])
             .arg(file("ini"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
