@@ -337,7 +337,9 @@ impl Conversation {
         let analysis =
             prepared.analysis(meaning, &env.limits.parse).map_err(Refusal::NotUnderstood)?;
         let Some(statement) = analysis.statements.first() else { return Ok(Vec::new()) };
-        let plain = prepared.by_sql || statement.effect == Effect::None;
+        // Which object a parameter names is read from Bind alone.
+        let plain =
+            prepared.by_sql || (statement.effect == Effect::None && statement.deferred.is_empty());
         if !plain || !prepared.at_server {
             return Err(Refusal::Unsupported {
                 what: format!("EXECUTE of \"{name}\" is not supported: it is not a plain query"),
