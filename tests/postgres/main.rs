@@ -11,6 +11,7 @@
 mod support;
 
 mod drivers;
+mod dump;
 mod large;
 mod life;
 mod outage;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::guarded::{is_guarded, is_system_schema};
+use super::guarded::{is_guarded, is_open_column, is_system_schema};
 use crate::sql::access::{Access, Columns, Object, Operation};
 use crate::sql::catalog::{Relation, RelationKind, Routine};
 use crate::sql::name::QualifiedName;
@@ -129,6 +129,9 @@ impl<'t> Needs<'t> {
 
     /// An operation on one column.
     pub(super) fn column(&mut self, operation: Operation, target: Target<'t>, column: &'t str) {
+        if self.is_open(operation, target, Some(column)) {
+            return;
+        }
         if let Some(gathered) = self.entry(operation, target) {
             match gathered {
                 Gathered::Whole => {}
@@ -150,7 +153,20 @@ impl<'t> Needs<'t> {
 
     /// An operation on at least one column.
     pub(super) fn any_column(&mut self, operation: Operation, target: Target<'t>) {
-        self.entry(operation, target);
+        if !self.is_open(operation, target, None) {
+            self.entry(operation, target);
+        }
+    }
+
+    /// Whether it is to read a column of a guarded system relation that is no secret.
+    fn is_open(&mut self, operation: Operation, target: Target<'t>, column: Option<&str>) -> bool {
+        let open = target.schema == "pg_catalog"
+            && operation == Operation::Select
+            && is_open_column(target.name, column);
+        if open {
+            self.metadata();
+        }
+        open
     }
 
     /// An operation on the relation as a whole.
