@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bound;
 mod drivers;
 mod dump;
 mod large;

@@ -226,6 +226,12 @@ impl Conversation {
         let checked = self.check_bind(bind, &prepared, &analysis, &meaning, doubtful, env);
         let more = match checked {
             Ok(more) => more,
+            // A value names what is newer than the catalog.
+            Err(Refusal::NotUnderstood(NotUnderstood::Undefined { .. }))
+                if self.asks_again(env, out) =>
+            {
+                return Taken::Held;
+            }
             Err(refusal) => {
                 let text = Rc::clone(&prepared.text);
                 return self.refuse_statement(&text, &analysis, &parameters, &refusal, env, out);
