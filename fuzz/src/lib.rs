@@ -99,10 +99,10 @@ pub static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
         schemas.get_mut(schema).expect("a known schema").relations.insert(name.into(), relation);
     }
     let overloads = |list: &[&str]| {
-        let inputs = |text: &str| text.split(", ").map(|name| if name == "text" { 25 } else { 23 });
+        let number = |name: &str| if name == "text" { 25 } else { 23 };
         let function = |text: &&str| Function {
             arguments: (*text).into(),
-            inputs: inputs(text).collect(),
+            inputs: text.split(", ").map(number).collect(),
             ..Function::default()
         };
         list.iter().map(function).collect::<Vec<_>>()
