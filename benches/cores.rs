@@ -25,8 +25,7 @@ fn catalog(others: usize) -> Catalog {
     let relation = |columns: &[&str]| Relation {
         kind: RelationKind::Table,
         columns: columns.iter().map(|&column| column.into()).collect(),
-        owned_by: None,
-        bypassed_row_security: false,
+        ..Relation::default()
     };
     let mut public = Schema::default();
     let accounts = ["aid", "bid", "abalance", "filler"];
@@ -37,7 +36,7 @@ fn catalog(others: usize) -> Catalog {
     }
     let schemas =
         [("public".into(), public), ("pg_catalog".into(), Schema::default())].into_iter().collect();
-    Catalog { version: 1, server_version: 150_018, schemas }
+    Catalog { version: 1, server_version: 150_018, schemas, ..Catalog::default() }
 }
 
 fn path() -> Box<[Box<str>]> {

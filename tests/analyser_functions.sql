@@ -6,6 +6,11 @@
 --     | LC_ALL=C sort -u > functions.txt          (the same with list=reaching)
 --   LC_ALL=C comm -23 functions.txt reaching.txt  (a name that reaches in one version reaches in all)
 --
+-- Both stand in for a catalog whose functions could not be read. src/sql/postgres/outside.txt is the part of
+-- reaching.txt that counts beside the server's own ACL: without the machinery (input functions, support
+-- functions, whatever takes `internal`), and without what only tells something of the server that any role may
+-- know (WAL positions, control data, this session's own cursors). Judged by hand on 13, 14, 15 and 18.
+--
 -- A name is harmless when none of its overloads touches anything but its arguments, the catalogs
 -- that any role may read, and this session's own state. Judged by hand: the pattern below is the judgement.
 with named as (

@@ -12,39 +12,28 @@
     reason = "a test fails by panicking"
 )]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
-use daypass::sql::access::{Access, Columns, Object, Operation};
-use daypass::sql::catalog::{Catalog, Function, Relation, RelationKind, Schema, TypeKind};
+use daypass::sql::access::{Access, Columns, Object};
+use daypass::sql::catalog::{Catalog, Routine};
 use daypass::sql::name::Quoted;
 use daypass::sql::postgres::{ParseLimits, Scope, analyse};
 use daypass::sql::statement::NotUnderstood;
+use daypass::upstream::{Catalogs, Target};
 use tokio_postgres::{Client, NoTls};
 
-const SCHEMA: &str = "
-    create role probe;
-    create schema app;
-    create table t1 (a int, b int, c int, d int);
-    create table t2 (c int, d int, e int);
-    create table t4 (id int primary key, a int);
-    create table wide (id int, x int, y int, z int, salary int, data jsonb, tags int[]);
-    create table app.orders (id int, total int, status int);
-    create table app.t1 (z int);
-    create type pair as (one int, two int);
-    create table boxes (id int, p pair);
-    create view v as select id, salary from wide;
-    create table child (extra int) inherits (t2);
-    create sequence seq;
-    create function add(int, int) returns int language sql immutable as 'select 1';
-    create function add(text, text) returns text language plpgsql as 'begin return 1; end';
-    create function app.rows() returns setof t2 language sql as 'select 1, 2, 3';
-    revoke execute on all functions in schema public, app from public;
-    insert into t1 values (1, 2, 3, 4); insert into t2 values (1, 2, 3); insert into t4 values (1, 2);
-    insert into wide values (1, 2, 3, 4, 5, '[{\"n\": 1}]', '{1,2}');
-    insert into boxes values (1, (1, 2));
-    grant usage on schema public, app to probe;
+const SCHEMA: &str = include_str!("analyser_schema.sql");
+
+/// Security-invoker views, from PostgreSQL 15 on.
+const INVOKERS: &str = "
+    create view invoker with (security_invoker) as select t1.a, t2.e from t1 join t2 using (c);
+    create view invoker_below with (security_invoker = on) as select e from invoker;
+    create view simple with (security_invoker = 1) as select id, a from t4;
+    create view owner_below as select e from invoker;
 ";
 
 /// By hand: what a generator would hardly make.
@@ -113,80 +102,77 @@ impl Drop for Server {
     }
 }
 
-async fn load(client: &Client) -> (Catalog, Vec<Box<str>>) {
-    let mut schemas: HashMap<Box<str>, Schema> = HashMap::new();
-    let text = |row: &tokio_postgres::Row, at: usize| Box::<str>::from(row.get::<_, String>(at));
-    for row in client.query("select nspname::text from pg_namespace", &[]).await.unwrap() {
-        schemas.insert(text(&row, 0), Schema::default());
-    }
-    let relations = "select n.nspname::text, c.relname::text, c.relkind::text,
-        coalesce((select array_agg(a.attname::text order by a.attnum) from pg_attribute a
-          where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '{}')
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace";
-    for row in client.query(relations, &[]).await.unwrap() {
-        let relation = Relation {
-            kind: match &*row.get::<_, String>(2) {
-                "v" => RelationKind::View,
-                "m" => RelationKind::MaterializedView,
-                "f" => RelationKind::ForeignTable,
-                "S" => RelationKind::Sequence,
-                "i" | "I" => RelationKind::Index,
-                "c" => RelationKind::Composite,
-                "t" => RelationKind::Toast,
-                _ => RelationKind::Table,
-            },
-            columns: row.get::<_, Vec<String>>(3).into_iter().map(Box::from).collect(),
-            owned_by: None,
-            bypassed_row_security: false,
-        };
-        schemas.get_mut(&text(&row, 0)).unwrap().relations.insert(text(&row, 1), relation);
-    }
-    let functions = "select n.nspname::text, p.proname::text, oidvectortypes(p.proargtypes)
-        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-        where n.nspname not in ('pg_catalog', 'information_schema')";
-    for row in client.query(functions, &[]).await.unwrap() {
-        let schema = schemas.get_mut(&text(&row, 0)).unwrap();
-        let overloads = schema.functions.entry(text(&row, 1)).or_default();
-        overloads.push(Function { arguments: text(&row, 2) });
-    }
-    let types = "select n.nspname::text, t.typname::text from pg_type t
-        join pg_namespace n on n.oid = t.typnamespace where t.typtype <> 'c' and t.typcategory <> 'A'";
-    for row in client.query(types, &[]).await.unwrap() {
-        schemas.get_mut(&text(&row, 0)).unwrap().types.insert(text(&row, 1), TypeKind::Base);
-    }
+/// The catalog as the product loads it, and the path of a session.
+async fn load(server: &Server, client: &Client) -> (Arc<Catalog>, Vec<Box<str>>) {
+    let url = format!("postgres://loader@/postgres?host={}", server.folder.path().display());
+    let target = Target::parse(&url, server.folder.path()).unwrap();
+    let catalog = Catalogs::spawn(target, Duration::from_hours(1)).refresh().await.unwrap();
     let row = client.query_one("select current_schemas(true)::text[]", &[]).await.unwrap();
     let path = row.get::<_, Vec<String>>(0).into_iter().map(Box::from).collect();
-    (Catalog { version: 1, server_version: 0, schemas }, path)
+    (catalog, path)
 }
 
 /// Grants that cover an access as narrowly as the server allows, without the column `except`.
 fn grant(access: &Access, except: Option<&str>, catalog: &Catalog) -> Option<String> {
-    let Access::Privilege { operation, object, columns } = access else {
-        return Some(String::new());
+    let (operation, object, columns) = match access {
+        Access::Metadata => return Some(String::new()),
+        Access::Admin(_) => return None,
+        Access::OwnedSequence { operation, sequence, .. } => {
+            return Some(format!("grant {} on sequence {sequence} to probe;", operation.keyword()));
+        }
+        Access::Privilege { operation, object, columns } => (operation, object, columns),
     };
     let word = operation.keyword();
-    Some(match (object, columns) {
-        (Object::Relation(name), Columns::Named(columns)) => {
-            let kept = columns.iter().filter(|column| Some(&***column) != except);
-            let list: Vec<String> = kept.map(|column| Quoted(column).to_string()).collect();
-            if list.is_empty() {
-                return Some(String::new());
+    Some(
+        match (object, columns) {
+            (Object::Relation(name), Columns::Named(columns)) => {
+                let kept = columns.iter().filter(|column| Some(&***column) != except);
+                let list: Vec<String> = kept.map(|column| Quoted(column).to_string()).collect();
+                if list.is_empty() {
+                    return Some(String::new());
+                }
+                format!("grant {word} ({}) on {name} to probe;", list.join(", "))
             }
-            format!("grant {word} ({}) on {name} to probe;", list.join(", "))
-        }
-        (Object::Relation(name), Columns::Any) => {
-            match catalog.relation(&name.schema, &name.name)?.columns.last() {
-                Some(column) => format!("grant {word} ({}) on {name} to probe;", Quoted(column)),
-                None => format!("grant {word} on {name} to probe;"),
+            (Object::Relation(name), Columns::Any) => {
+                match catalog.relation(&name.schema, &name.name)?.columns.last() {
+                    Some(column) => {
+                        format!("grant {word} ({}) on {name} to probe;", Quoted(column))
+                    }
+                    None => format!("grant {word} on {name} to probe;"),
+                }
             }
+            (Object::Relation(name), Columns::Whole) => format!("grant {word} on {name} to probe;"),
+            (Object::Sequence(name), _) => format!("grant {word} on sequence {name} to probe;"),
+            (Object::Schema(name), _) => {
+                format!("grant {word} on schema {} to probe;", Quoted(name))
+            }
+            (Object::Function { name, arguments }, _) => {
+                format!("grant execute on function {name}({arguments}) to probe;")
+            }
+            (Object::Database, _) => return None,
+        } + &usage(object),
+    )
+}
+
+/// A privilege on something in a schema comes with USAGE of the schema.
+fn usage(object: &Object) -> String {
+    match object {
+        Object::Relation(_) | Object::Sequence(_) | Object::Function { .. } => {
+            let schema = object.schema().unwrap_or_default();
+            format!("grant usage on schema {} to probe;", Quoted(schema))
         }
-        (Object::Relation(name), Columns::Whole) => format!("grant {word} on {name} to probe;"),
-        (Object::Sequence(name), _) => format!("grant {word} on sequence {name} to probe;"),
-        (Object::Function { name, arguments }, _) => {
-            format!("grant execute on function {name}({arguments}) to probe;")
-        }
-        (Object::Database | Object::Schema(_), _) => return None,
-    })
+        Object::Database | Object::Schema(_) => String::new(),
+    }
+}
+
+/// Whether the analysis asks for more than the server on purpose: EXECUTE of a function that PUBLIC may
+/// execute, which is of those that need it in the grant.
+fn stricter(access: &Access, catalog: &Catalog) -> bool {
+    let Access::Privilege { object: Object::Function { name, arguments }, .. } = access else {
+        return false;
+    };
+    let routine = Routine { name: name.clone(), arguments: arguments.clone() };
+    catalog.routine(&routine).is_some_and(|function| function.public)
 }
 
 /// Asks the server as the probe; answers with the SQLSTATE, empty when all went well.
@@ -221,16 +207,25 @@ impl Generator {
     /// A source, its alias and its columns.
     fn source(&mut self, depth: usize, n: usize) -> (String, String, Vec<&'static str>) {
         let alias = format!("s{n}");
-        match self.below(if depth == 0 { 5 } else { 8 }) {
+        match self.below(if depth == 0 { 8 } else { 11 }) {
+            8 => (format!("calls {alias}"), alias, vec!["one", "a"]),
+            9 => (format!("secured {alias}"), alias, vec!["a", "b"]),
+            10 => (
+                format!("rows from (open(1), closed_one(2)) {alias} (p, q)"),
+                alias,
+                vec!["p", "q"],
+            ),
             0 => (format!("t1 as {alias}"), alias, vec!["a", "b", "c", "d"]),
             1 => (format!("only t2 {alias}"), alias, vec!["c", "d", "e"]),
             2 => (format!("t4 as {alias} (id, k)"), alias, vec!["id", "k"]),
             3 => (format!("v {alias}"), alias, vec!["id", "salary"]),
             4 => (format!("app.orders {alias}"), alias, vec!["id", "total", "status"]),
-            5 => (format!("({}) {alias}", self.query(depth - 1, &[])), alias, vec!["p", "q"]),
-            6 => (format!("(table t4) as {alias} (p)"), alias, vec!["p", "a"]),
+            5 if depth > 0 => {
+                (format!("({}) {alias}", self.query(depth - 1, &[])), alias, vec!["p", "q"])
+            }
+            5 | 6 => (format!("(table t4) as {alias} (p)"), alias, vec!["p", "a"]),
             _ => {
-                let sub = self.query(depth - 1, &[]);
+                let sub = self.query(depth.saturating_sub(1), &[]);
                 (format!("(with w as ({sub}) select q, p from w) {alias}"), alias, vec!["q", "p"])
             }
         }
@@ -245,7 +240,7 @@ impl Generator {
             let column = columns[this.below(columns.len())];
             if this.below(5) == 0 { column.to_string() } else { format!("{alias}.{column}") }
         };
-        match self.below(if depth == 0 { 5 } else { 10 }) {
+        match self.below(if depth == 0 { 5 } else { 18 }) {
             0 => "1".into(),
             1..=3 => column(self),
             4 => format!("coalesce({}, 1)", column(self)),
@@ -256,6 +251,53 @@ impl Generator {
             }
             7 => format!("(select max(p) from ({}) z)", self.query(depth - 1, scope)),
             8 => format!("add({}, 1)", self.value(depth - 1, scope)),
+            9 => {
+                let function = self.pick(&[
+                    "open",
+                    "closed_one",
+                    "mixed",
+                    "app.f",
+                    "closed.f",
+                    "closed.g",
+                    "abs",
+                    "volatile() +",
+                ]);
+                format!("{function}({})", self.value(depth - 1, scope))
+            }
+            10 => {
+                let text = self.pick(&["lower", "closed_text", "mixed", "pg_catalog.upper"]);
+                format!("length({text}({}::text)::text)", self.value(depth - 1, scope))
+            }
+            11 => {
+                let aggregate = self.pick(&["total", "max", "count", "count(distinct", "sum"]);
+                let close = if aggregate.ends_with("distinct") { ")" } else { "" };
+                let open = if close.is_empty() { "(" } else { " " };
+                let inner = self.value(depth - 1, scope);
+                format!("(select {aggregate}{open}{inner}) {close}from t4)")
+                    .replace(") )from", ") from")
+            }
+            12 | 13 => {
+                let operator = self.pick(&[
+                    "===",
+                    "operator(app.===)",
+                    "operator(public.===)",
+                    "=",
+                    "operator(pg_catalog.<)",
+                ]);
+                let (left, right) = (self.value(depth - 1, scope), self.value(depth - 1, scope));
+                format!("({left} {operator} {right})::int")
+            }
+            14 => format!("(@@@ {})", self.value(depth - 1, scope)),
+            15 => {
+                let domain = self.pick(&["guarded", "plain", "int8", "mood::int"]);
+                let value = if domain == "mood::int" {
+                    "'ok'".into()
+                } else {
+                    self.value(depth - 1, scope)
+                };
+                format!("{value}::{domain}::int")
+            }
+            16 => format!("mixed('{}')", self.pick(&["1", "{1}", "x"])),
             _ => match scope.get(self.below(scope.len().max(1))) {
                 Some((alias, _)) => format!("length({alias}::text)"),
                 None => "2".into(),
@@ -305,7 +347,30 @@ impl Generator {
 
     fn statement(&mut self) -> String {
         let target = [("t1".to_string(), vec!["a", "b", "c", "d"])];
-        match self.below(8) {
+        match self.below(12) {
+            8 => format!(
+                "insert into {} {}",
+                self.pick(&["serials (x)", "serials (id)", "serials", "writes", "writes (x)"]),
+                self.pick(&["values (1)", "values (default)", "select 50", "select id from t4"])
+            ),
+            9 => format!(
+                "insert into {} values ({}, {})",
+                self.pick(&["checked", "indexed", "secured", "secured (b, a)", "checked (k, l)"]),
+                self.value(1, &[]),
+                self.pick(&["1", "default", "3"])
+            ),
+            10 => format!(
+                "update {} set {} = {}",
+                self.pick(&["checked", "indexed", "secured", "serials", "writes", "made"]),
+                self.pick(&["id", "k", "a", "b"]),
+                self.value(1, &[])
+            ),
+            11 => format!(
+                "delete from {} where {} > {}",
+                self.pick(&["checked", "indexed", "secured", "serials", "calls"]),
+                self.pick(&["id", "k", "a", "one"]),
+                self.value(1, &[])
+            ),
             0 => format!(
                 "update t1 set {} = {} where {} > 1",
                 self.pick(&["a", "b", "(c, d)"]).replace("(c, d)", "c"),
@@ -339,6 +404,8 @@ struct Tally {
     invalid: usize,
     elements: usize,
     unneeded: BTreeSet<String>,
+    /// By rule: see [`stricter`].
+    stricter: BTreeSet<String>,
     failures: Vec<String>,
 }
 
@@ -392,13 +459,18 @@ async fn check(client: &Client, scope: &Scope<'_>, text: &str, tally: &mut Tally
     }
     tally.asked += 1;
     for (at, access) in accesses.iter().enumerate() {
-        let Access::Privilege { columns, object, operation } = access else { continue };
-        if matches!(object, Object::Function { .. }) || *operation == Operation::Usage {
+        if *access == Access::Metadata {
             continue;
         }
-        let without: Vec<Option<&str>> = match columns {
-            Columns::Named(names) => names.iter().map(|name| Some(&**name)).collect(),
-            Columns::Any | Columns::Whole => vec![None],
+        if stricter(access, scope.catalog) {
+            tally.stricter.insert(access.to_string());
+            continue;
+        }
+        let without: Vec<Option<&str>> = match access {
+            Access::Privilege { columns: Columns::Named(names), .. } => {
+                names.iter().map(|name| Some(&**name)).collect()
+            }
+            _ => vec![None],
         };
         for column in without {
             tally.elements += 1;
@@ -419,14 +491,16 @@ async fn the_server_wants_no_more_than_the_analysis() {
     let config = format!("host={} user=postgres dbname=postgres", server.folder.path().display());
     let (client, connection) = tokio_postgres::connect(&config, NoTls).await.unwrap();
     let driver = tokio::spawn(connection);
-    client.batch_execute(SCHEMA).await.unwrap();
-    let (catalog, path) = load(&client).await;
-    let scope = Scope { catalog: &catalog, path: &path };
     let version: i32 = {
         let row = client.query_one("select current_setting('server_version_num')::int", &[]).await;
         row.unwrap().get(0)
     };
-
+    client.batch_execute(SCHEMA).await.unwrap();
+    if version >= 150_000 {
+        client.batch_execute(INVOKERS).await.unwrap();
+    }
+    let (catalog, path) = load(&server, &client).await;
+    let scope = Scope { catalog: &catalog, path: &path };
     let queries = METADATA.split("\n\n").filter(|query| !query.starts_with("--"));
     let refused: Vec<String> = queries
         .filter_map(|query| match analyse(query, &scope, &ParseLimits::default()) {
@@ -453,7 +527,8 @@ async fn the_server_wants_no_more_than_the_analysis() {
         }
     }
     let mut made = Tally::default();
-    let mut generator = Generator(20_261_124);
+    let seed = std::env::var("ORACLE_SEED").ok().and_then(|n| n.parse().ok());
+    let mut generator = Generator(seed.unwrap_or(20_261_124));
     let rounds = std::env::var("ORACLE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
     for _ in 0..rounds {
         let text = generator.statement();
@@ -474,9 +549,19 @@ async fn the_server_wants_no_more_than_the_analysis() {
         for line in &tally.unneeded {
             println!("  over-asked {line}");
         }
+        for line in &tally.stricter {
+            println!("  stricter by rule: {line}");
+        }
         assert!(tally.failures.is_empty(), "{name}:\n{}", tally.failures.join("\n"));
     }
     assert!(by_hand.asked > 100 && made.asked > rounds / 3, "too few were asked");
-    // What more is asked for on purpose is in the statements by hand; elsewhere it is an exception.
-    assert!(made.unneeded.len() * 50 <= made.elements, "too much is asked for");
+    // What more is asked for on purpose is in the statements by hand; elsewhere it is an exception. Of
+    // functions that is more: whether a check runs hangs on the rows, and what type an expression has is
+    // not always known.
+    let functions = made.unneeded.iter().filter(|line| line.starts_with("EXECUTE")).count();
+    let others = made.unneeded.len() - functions;
+    assert!(
+        others * 40 <= made.elements && functions * 10 <= made.elements,
+        "too much is asked for"
+    );
 }

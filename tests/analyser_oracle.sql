@@ -199,3 +199,98 @@ select ctid from v
 select ctid from t1 join t4 on true
 select app.nothing()
 select nowhere.nothing()
+select open(1), open(a) from t1
+select closed_one(1)
+select closed_one(a), closed_text('x') from t1
+select closed_text(a::text) from t1
+select mixed(1), mixed(a) from t1
+select mixed('x')
+select mixed('x'::text)
+select mixed(1.5), mixed(1.5, 2)
+select mixed(a::bigint) from t1
+select mixed(current_date, 1, 2), mixed('2020-01-01'::date, variadic array[1])
+select mixed(tags), mixed('{1}'::int[]) from wide
+select mixed(null)
+select mixed(b => 1)
+select lower(1), lower(a), lower('X'), lower('X'::text) from t1
+select lower(true), lower(a > 1) from t1
+select lower(a is null), lower(not a = 1), lower(exists (select)) from t1
+select abs(1), abs(a), abs(-1.5), abs('1'::text) from t1
+select abs('1')
+select app.f(1), closed.f(1)
+select closed.g(a) from t1
+select closed.f(closed.g(open(1)))
+select whole(t4) from t4
+select t4.whole from t4
+select (t4).whole from t4
+select definer(), volatile()
+select total(a) from t1
+select total(a::text), total('x') from t1
+select total(a) over (partition by b), total(c) filter (where d > 1) from t1
+select * from open(1), closed_one(2) x
+select * from rows from (open(1), closed.g(2)) q (x, y)
+select a === b from t1
+select a === 1, 'x' === 'y', b::text === 'x' from t1
+select @@@ a from t1
+select @@@ 1
+select a operator(app.===) b, a operator(public.===) b from t1
+select a operator(pg_catalog.=) b from t1
+select a from t1 where a === any (array[1, 2])
+select a from t1 order by a using operator(pg_catalog.<)
+select 1::guarded
+select a::guarded, '1'::guarded, cast(b as plain) from t1
+select guarded(a), plain(1) from t1
+select array[1]::guarded[], '{1}'::guarded_list
+select 'sad'::mood, 'sad'::mood::int
+select m::int, m from feelings
+select 'sad'::closed.mood, null::closed.mood[]
+select one from calls
+select a from calls
+select * from calls_below
+select 'app.t1'::regclass, 'closed.t'::regclass from t1 where false
+select to_regclass('closed.t'), to_regclass('t1'), has_table_privilege('t1', 'select')
+15| select a from invoker
+15| select e from invoker_below
+15| select * from invoker i join t4 on i.a = t4.id
+15| select e from owner_below
+15| insert into simple values (77, 1)
+15| update simple set a = 1 where id = 1
+15| delete from simple
+insert into serials (x) values (1)
+insert into serials values (1, 2)
+insert into serials values (default, 2)
+insert into serials values (5)
+insert into serials (x, id) values (1, 7), (2, default)
+insert into serials select 8, 9
+insert into serials default values
+insert into serials (x) values (1) returning id
+update serials set id = default
+update serials set (id, x) = (default, 1)
+update serials set id = 3
+insert into writes (x) values (1)
+insert into writes (id, x) values (1, 1)
+15| merge into serials using t4 on serials.id = t4.id + 100 when not matched then insert (x) values (1)
+15| merge into serials using t4 on serials.id = t4.id + 100 when not matched then insert (id, x) values (5, 1)
+15| merge into serials using t4 on serials.id = t4.id + 100 when not matched then insert values (default, 1)
+insert into checked (id) values (1)
+insert into checked values (1, 2, 3)
+update checked set k = 1
+update checked set id = 1
+select * from checked
+delete from checked
+insert into indexed values (1, 2)
+update indexed set k = 1
+select k from indexed where id = 1
+insert into made (id) values (1)
+update made set id = 2
+select k from made
+insert into feelings values ('sad', 1)
+select a from secured
+select count(*) from secured
+insert into secured values (3, 1)
+update secured set b = 2 where a = 3
+delete from secured where a = 3
+delete from secured
+select coalesce(s.a, closed_one(1)) from secured s left join secured r on r.a = s.b
+explain select closed_one(1)
+explain (costs off) select a from t1 where a === 1

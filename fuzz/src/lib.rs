@@ -15,7 +15,9 @@ use daypass::identity::token::{Token, TokenSnapshot, TokenVerifier};
 use daypass::identity::{PrincipalName, TokenId};
 use daypass::secret::Secret;
 use daypass::sql::Engine;
-use daypass::sql::catalog::{Catalog, Function, Relation, RelationKind, Schema, TypeKind};
+use daypass::sql::catalog::{
+    Catalog, Function, Operator, Relation, RelationKind, Routine, Schema, TypeKind,
+};
 use daypass::sql::name::QualifiedName;
 use daypass::time::Timestamp;
 
@@ -92,23 +94,32 @@ pub static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
             columns: columns.split_whitespace().map(Box::from).collect(),
             owned_by: (kind == RelationKind::Sequence).then(|| (owner, "id".into())),
             bypassed_row_security: name == "secret",
+            ..Relation::default()
         };
         schemas.get_mut(schema).expect("a known schema").relations.insert(name.into(), relation);
     }
     let overloads = |list: &[&str]| {
-        list.iter().map(|text| Function { arguments: (*text).into() }).collect::<Vec<_>>()
+        let number = |name: &str| if name == "text" { 25 } else { 23 };
+        let function = |text: &&str| Function {
+            arguments: (*text).into(),
+            inputs: text.split(", ").map(number).collect(),
+            ..Function::default()
+        };
+        list.iter().map(function).collect::<Vec<_>>()
     };
     let public = schemas.get_mut("public").expect("public");
     public.functions.insert("add".into(), overloads(&["integer, integer", "text, text"]));
     public.functions.insert("upper".into(), overloads(&["mood"]));
-    public.operators.insert("===".into());
+    let function =
+        Routine { name: QualifiedName::new("public", "add"), arguments: "text, text".into() };
+    public.operators.insert("===".into(), vec![Operator { left: 25, right: 25, function }]);
     public.types.insert("mood".into(), TypeKind::Enum);
     public.types.insert("dom".into(), TypeKind::Domain);
     let system = schemas.get_mut("pg_catalog").expect("pg_catalog");
     for name in ["int4", "int8", "text", "varchar", "name", "bool", "numeric", "json", "regclass"] {
         system.types.insert(name.into(), TypeKind::Base);
     }
-    Arc::new(Catalog { version: 1, server_version: 150_018, schemas })
+    Arc::new(Catalog { version: 1, server_version: 150_018, schemas, ..Catalog::default() })
 });
 
 /// The search path that goes with [`CATALOG`].

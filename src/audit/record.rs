@@ -132,6 +132,13 @@ impl Needs {
 
 impl RelationUse {
     fn of(access: &Access) -> Option<Self> {
+        if let Access::OwnedSequence { operation, sequence, .. } = access {
+            return Some(Self {
+                name: sequence.to_string().into(),
+                mode: operation.keyword().to_ascii_lowercase().into(),
+                columns: Vec::new(),
+            });
+        }
         let Access::Privilege { operation, object, columns } = access else { return None };
         let (Object::Relation(name) | Object::Sequence(name)) = object else { return None };
         let columns = match columns {

@@ -15,6 +15,7 @@ fn statement(
         command: "SELECT",
         class: Class::Read,
         accesses: Vec::new().into(),
+        deferred: Box::default(),
         effect: Effect::None,
         credentials,
         literals,

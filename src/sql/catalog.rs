@@ -1,6 +1,6 @@
 //! A snapshot of the names that a server knows. Loaded by `upstream`, read by the analysers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::name::QualifiedName;
 
@@ -13,38 +13,103 @@ pub struct Catalog {
     pub server_version: u32,
     /// By schema name, system schemas included.
     pub schemas: HashMap<Box<str>, Schema>,
+    /// By number: all but the row types of tables and views.
+    pub types: HashMap<TypeId, Type>,
+    /// Casts by source and target, and whether each is applied without being asked for.
+    pub casts: HashMap<(TypeId, TypeId), bool>,
+    /// Those whose function may need something: all that users made.
+    pub called_casts: Vec<CalledCast>,
+    /// Sequences by their number, which a parameter may carry instead of a name.
+    pub sequences: HashMap<u32, QualifiedName>,
 }
+
+/// `pg_type.oid`; 0 stands for none.
+pub type TypeId = u32;
 
 /// One schema's objects, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
+    /// PUBLIC has no USAGE, so that naming what is in it takes a privilege.
+    pub restricted: bool,
     /// Tables, views, sequences … (`pg_class`).
     pub relations: HashMap<Box<str>, Relation>,
-    /// Functions, aggregates, procedures (`pg_proc`), every overload. System schemas: left out.
+    /// Functions, aggregates, procedures (`pg_proc`), every overload. Those of `pg_catalog` are there
+    /// too, unless `pg_proc` could not be read.
     pub functions: HashMap<Box<str>, Vec<Function>>,
-    /// Operator names (`pg_operator`). System schemas: left out.
-    pub operators: HashSet<Box<str>>,
+    /// Operators (`pg_operator`) whose function may need something: all that users made.
+    pub operators: HashMap<Box<str>, Vec<Operator>>,
     /// Types (`pg_type`) other than row types and arrays.
     pub types: HashMap<Box<str>, TypeKind>,
+    /// The numbers of those, and of their arrays.
+    pub type_ids: HashMap<Box<str>, TypeId>,
 }
 
 /// One relation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relation {
     /// What it is.
     pub kind: RelationKind,
     /// Its live user columns, in order.
     pub columns: Vec<Box<str>>,
+    /// Their types.
+    pub column_types: Vec<TypeId>,
     /// Column that owns a sequence: relation and column.
     pub owned_by: Option<(QualifiedName, Box<str>)>,
     /// Row-level security is on, and the service account would bypass it.
     pub bypassed_row_security: bool,
+    /// What its definition does as whoever uses it; most relations have nothing of the kind.
+    pub definition: Option<Box<Definition>>,
+}
+
+/// What a relation's definition does with the rights of whoever uses it, not with its owner's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Definition {
+    /// The query of a view with `security_invoker`.
+    pub invoker_query: Option<Box<str>>,
+    /// Views of that kind below this one: their queries are checked as the caller however they are reached.
+    pub invokers_below: Vec<QualifiedName>,
+    /// Functions that PUBLIC may not execute, and that run when rows are read.
+    pub on_read: Vec<Routine>,
+    /// Those that run when rows are added or changed: checks, defaults, index expressions.
+    pub on_write: Vec<Routine>,
+    /// Defaults that advance a sequence as the caller (`serial`; identity columns do not).
+    pub defaults: Vec<SequenceDefault>,
+    /// Conditions of row security.
+    pub policies: Vec<Policy>,
+}
+
+/// A default that advances a sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequenceDefault {
+    /// The column; `None` for one of a table below a view.
+    pub column: Option<Box<str>>,
+    /// The sequence; `None` when the expression does not say which.
+    pub sequence: Option<QualifiedName>,
+}
+
+/// A policy of row security.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The commands that it is a condition of: `r` select, `a` insert, `w` update, `d` delete.
+    pub commands: &'static str,
+    /// USING or WITH CHECK, as `pg_get_expr` writes it.
+    pub condition: Box<str>,
+}
+
+/// One overload of a function, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Routine {
+    /// Schema and name.
+    pub name: QualifiedName,
+    /// Types of its input arguments, as in [`Function::arguments`].
+    pub arguments: Box<str>,
 }
 
 /// `pg_class.relkind`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RelationKind {
     /// `r` and `p`.
+    #[default]
     Table,
     /// `v`.
     View,
@@ -63,10 +128,103 @@ pub enum RelationKind {
 }
 
 /// One overload of a function.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Function {
     /// Types of its input arguments as `format_type` writes them, `integer, text`.
     pub arguments: Box<str>,
+    /// The same by number.
+    pub inputs: Box<[TypeId]>,
+    /// How many of the last inputs have defaults.
+    pub defaults: u16,
+    /// Type of the elements that its last input gathers (VARIADIC); 0 for none.
+    pub variadic: TypeId,
+    /// What it returns.
+    pub result: TypeId,
+    /// `pg_proc.provolatile`; of an aggregate, the worst of its parts.
+    pub volatility: Volatility,
+    /// What its body is.
+    pub language: Language,
+    /// Who made it.
+    pub origin: Origin,
+    /// Runs as its owner (SECURITY DEFINER).
+    pub definer: bool,
+    /// PUBLIC may execute it.
+    pub public: bool,
+}
+
+/// `pg_proc.provolatile`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Volatility {
+    /// Says that it reads nothing but its arguments.
+    Immutable,
+    /// Says that it changes nothing.
+    Stable,
+    /// Says nothing.
+    #[default]
+    Volatile,
+}
+
+/// What a function's body is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Language {
+    /// Compiled (`internal`, `c`): only a superuser makes these.
+    Compiled,
+    /// `sql`, `plpgsql` and the rest.
+    #[default]
+    Interpreted,
+}
+
+/// Who made a function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// The server's own.
+    Server,
+    /// An extension.
+    Extension,
+    /// Somebody.
+    #[default]
+    User,
+}
+
+/// An operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Type of the left operand; 0 for a prefix operator.
+    pub left: TypeId,
+    /// Type of the right operand.
+    pub right: TypeId,
+    /// What it calls.
+    pub function: Routine,
+}
+
+/// A type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Type {
+    /// `typtype`.
+    pub kind: TypeKind,
+    /// `typcategory`.
+    pub category: char,
+    /// `typispreferred`.
+    pub preferred: bool,
+    /// Of an array, the type of its elements; else 0.
+    pub element: TypeId,
+    /// Of a domain, what it restricts; else 0.
+    pub base: TypeId,
+    /// Functions that PUBLIC may not execute, and that a domain's checks call.
+    pub checks: Vec<Routine>,
+}
+
+/// A cast by a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalledCast {
+    /// From.
+    pub source: TypeId,
+    /// To.
+    pub target: TypeId,
+    /// Whether it is applied without being asked for, at least when a value is assigned to a column.
+    pub automatic: bool,
+    /// What it calls.
+    pub function: Routine,
 }
 
 /// `pg_type.typtype`.
@@ -87,7 +245,12 @@ pub enum TypeKind {
 impl Catalog {
     /// Whether both know the same, whatever their versions.
     pub fn same_content(&self, other: &Self) -> bool {
-        self.server_version == other.server_version && self.schemas == other.schemas
+        self.server_version == other.server_version
+            && self.schemas == other.schemas
+            && self.types == other.types
+            && self.casts == other.casts
+            && self.called_casts == other.called_casts
+            && self.sequences == other.sequences
     }
 
     /// The relation of that qualified name.
@@ -102,5 +265,17 @@ impl Catalog {
         name: &str,
     ) -> Option<(&'a str, &'a Relation)> {
         path.iter().find_map(|schema| Some((&**schema, self.relation(schema, name)?)))
+    }
+
+    /// Whether the server's own functions are known.
+    pub fn knows_functions(&self) -> bool {
+        self.schemas.get("pg_catalog").is_some_and(|schema| !schema.functions.is_empty())
+    }
+
+    /// The function of that name and those arguments.
+    pub fn routine(&self, routine: &Routine) -> Option<&Function> {
+        let overloads =
+            self.schemas.get(&routine.name.schema)?.functions.get(&routine.name.name)?;
+        overloads.iter().find(|function| function.arguments == routine.arguments)
     }
 }

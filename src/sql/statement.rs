@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::access::Accesses;
+use super::access::{Accesses, Operation};
 
 /// Statement classes, as pgaudit has them (pgaudit README, `pgaudit.log`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -42,6 +42,8 @@ pub struct Statement {
     pub class: Class,
     /// Everything it needs, each once. Empty for transaction control and harmless settings.
     pub accesses: Accesses,
+    /// What it needs beyond that, which hangs on the values of its parameters.
+    pub deferred: Box<[Deferred]>,
     /// What it does to the session beyond its result.
     pub effect: Effect,
     /// Byte ranges of the message that hold credentials: never recorded, whatever the setting.
@@ -108,6 +110,28 @@ pub enum Effect {
     Call(Call),
 }
 
+/// Something that is named by a parameter: known when the value comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deferred {
+    /// What the values name.
+    pub kind: DeferredKind,
+    /// The values: at least one of them is a parameter.
+    pub arguments: Box<[Argument]>,
+}
+
+/// What a value names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeferredKind {
+    /// A sequence: `nextval($1)`.
+    Sequence(Operation),
+    /// An object whose name is looked up, nothing more: `$1::regclass`.
+    Name,
+    /// A setting that is read: `current_setting($1)`.
+    ShowSetting,
+    /// A setting that is set, and its value: `set_config($1, $2, …)`.
+    SetSetting,
+}
+
 /// `CALL daypass.name(arguments)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -117,7 +141,7 @@ pub struct Call {
     pub arguments: Vec<Argument>,
 }
 
-/// An argument of a [`Call`].
+/// An argument of a [`Call`], or a value of a [`Deferred`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Argument {
     /// NULL.

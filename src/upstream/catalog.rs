@@ -7,9 +7,13 @@ use std::collections::HashMap;
 
 use super::client::{self, Bounds, Row};
 use super::connect::Connection;
+use super::definitions;
 use super::error::UpstreamError;
 use super::fingerprint::{self, Fingerprint};
-use crate::sql::catalog::{Catalog, Function, Relation, RelationKind, Schema, TypeKind};
+use crate::sql::catalog::{
+    CalledCast, Catalog, Function, Language, Operator, Origin, Relation, RelationKind, Routine,
+    Schema, Type, TypeKind, Volatility,
+};
 use crate::sql::name::QualifiedName;
 
 /// One moment for all statements. Catalogs have no row-level security and no user code to run.
@@ -17,8 +21,9 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
     SELECT set_config('search_path', 'pg_catalog, pg_temp', true)";
 
 /// Temporary schemas are a session's own affair, and come and go with sessions.
-const SCHEMAS: &str =
-    "SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_[0-9]'";
+const SCHEMAS: &str = "SELECT oid, nspname, NOT EXISTS (SELECT FROM aclexplode(nspacl) \
+        WHERE grantee = 0 AND privilege_type = 'USAGE') \
+    FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_[0-9]'";
 
 /// What stands in pg_toast only its owner may read, and nobody does by name.
 const RELATIONS: &str = "SELECT c.oid, c.relnamespace, c.relname, c.relkind, \
@@ -27,7 +32,7 @@ const RELATIONS: &str = "SELECT c.oid, c.relnamespace, c.relname, c.relkind, \
     FROM pg_class c CROSS JOIN pg_roles r WHERE r.rolname = current_user \
     AND c.relpersistence <> 't' AND c.relnamespace <> 'pg_toast'::regnamespace";
 
-const COLUMNS: &str = "SELECT attrelid, attname FROM pg_attribute \
+const COLUMNS: &str = "SELECT attrelid, attname, atttypid FROM pg_attribute \
     WHERE attnum > 0 AND NOT attisdropped AND attrelid IN (SELECT oid FROM pg_class \
         WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND relpersistence <> 't') \
     ORDER BY attrelid, attnum";
@@ -39,18 +44,43 @@ const SEQUENCES: &str = "SELECT d.objid, d.refobjid, a.attname FROM pg_class s \
     JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
     WHERE s.relkind = 'S'";
 
-const FUNCTIONS: &str = "SELECT pronamespace, proname, oidvectortypes(proargtypes) FROM pg_proc \
-    WHERE pronamespace NOT IN (SELECT oid FROM pg_namespace \
-        WHERE nspname IN ('pg_catalog', 'information_schema', 'pg_toast')) ORDER BY oid";
+/// An aggregate says nothing of volatility itself: its parts count. (Whether they run as their owner
+/// does, too.) Whether PUBLIC may execute goes by the ACL, and without one it may.
+const FUNCTIONS: &str = "SELECT p.oid, p.pronamespace, p.proname, oidvectortypes(p.proargtypes), \
+    p.proargtypes, p.pronargdefaults, p.provariadic, p.prorettype, \
+    coalesce(a.volatility, p.provolatile::text), l.lanname IN ('internal', 'c'), \
+    CASE WHEN p.oid < 16384 THEN 's' WHEN p.oid IN (SELECT objid FROM pg_depend \
+        WHERE classid = 'pg_proc'::regclass AND deptype = 'e') THEN 'e' ELSE 'u' END, \
+    coalesce(a.definer, p.prosecdef), \
+    p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) \
+        WHERE grantee = 0 AND privilege_type = 'EXECUTE') \
+    FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang \
+    LEFT JOIN (SELECT aggfnoid, bool_or(f.prosecdef) AS definer, \
+            CASE WHEN bool_or(f.provolatile = 'v') THEN 'v' \
+                WHEN bool_or(f.provolatile = 's') THEN 's' ELSE 'i' END AS volatility \
+        FROM pg_aggregate JOIN pg_proc f ON f.oid IN (aggtransfn, aggfinalfn, aggcombinefn, \
+            aggserialfn, aggdeserialfn, aggmtransfn, aggminvtransfn, aggmfinalfn) \
+        WHERE aggfnoid >= 16384 GROUP BY aggfnoid) a ON a.aggfnoid = p.oid ORDER BY p.oid";
 
-const OPERATORS: &str = "SELECT DISTINCT oprnamespace, oprname FROM pg_operator \
-    WHERE oprnamespace NOT IN (SELECT oid FROM pg_namespace \
-        WHERE nspname IN ('pg_catalog', 'information_schema', 'pg_toast'))";
+/// Those of the server call functions that PUBLIC may execute, as long as nobody has changed that.
+const OPERATORS: &str = "SELECT o.oprnamespace, o.oprname, o.oprleft, o.oprright, \
+    p.pronamespace, p.proname, oidvectortypes(p.proargtypes) \
+    FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode \
+    WHERE o.oid >= 16384 OR (p.proacl IS NOT NULL AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) \
+        WHERE grantee = 0 AND privilege_type = 'EXECUTE'))";
+
+const CASTS: &str = "SELECT c.castsource, c.casttarget, c.castcontext, \
+    p.pronamespace, p.proname, oidvectortypes(p.proargtypes) \
+    FROM pg_cast c LEFT JOIN pg_proc p ON p.oid = c.castfunc AND (p.oid >= 16384 OR \
+        (p.proacl IS NOT NULL AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) \
+            WHERE grantee = 0 AND privilege_type = 'EXECUTE'))) ORDER BY 1, 2";
 
 /// A row type belongs to a relation of another kind than `c`; an array is some type's `typarray`.
-const TYPES: &str = "SELECT typnamespace, typname, typtype FROM pg_type t \
-    WHERE (typrelid = 0 OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND relkind = 'c')) \
-    AND oid NOT IN (SELECT typarray FROM pg_type)";
+const TYPES: &str = "SELECT t.oid, t.typnamespace, t.typname, t.typtype, t.typcategory, \
+    t.typispreferred, e.oid, t.typbasetype \
+    FROM pg_type t LEFT JOIN pg_type e ON e.typarray = t.oid \
+    LEFT JOIN pg_class c ON c.oid = coalesce(e.typrelid, t.typrelid) \
+    WHERE c.oid IS NULL OR c.relkind = 'c'";
 
 /// Catalog and fingerprint of one moment. The version is 0, for whoever keeps the catalog to set.
 ///
@@ -68,23 +98,29 @@ pub async fn load(connection: &mut Connection) -> Result<(Catalog, Fingerprint),
     client::each_row(connection, FUNCTIONS, bounds, |row| loading.function(row)).await?;
     client::each_row(connection, OPERATORS, bounds, |row| loading.operator(row)).await?;
     client::each_row(connection, TYPES, bounds, |row| loading.type_(row)).await?;
+    client::each_row(connection, CASTS, bounds, |row| loading.cast(row)).await?;
+    definitions::load(connection, &mut loading).await?;
     client::query(connection, "COMMIT").await?;
     Ok((loading.finish(connection.server_version), fingerprint))
 }
 
-type Oid = u32;
+pub(super) type Oid = u32;
 
 /// A catalog by number, while its parts arrive.
 #[derive(Default)]
-struct Loading {
-    schemas: HashMap<Oid, (Box<str>, Schema)>,
-    relations: HashMap<Oid, (Oid, Box<str>, Relation)>,
+pub(super) struct Loading {
+    pub schemas: HashMap<Oid, (Box<str>, Schema)>,
+    pub relations: HashMap<Oid, (Oid, Box<str>, Relation)>,
+    /// Functions that PUBLIC may not execute.
+    pub closed: HashMap<Oid, Routine>,
+    pub catalog: Catalog,
 }
 
 impl Loading {
     fn schema(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
         let (oid, name) = (oid(&mut row)?, row.text()?);
-        self.schemas.insert(oid, (name.into(), Schema::default()));
+        let schema = Schema { restricted: row.text()? == "t", ..Schema::default() };
+        self.schemas.insert(oid, (name.into(), schema));
         Ok(())
     }
 
@@ -102,8 +138,7 @@ impl Loading {
             other => return Err(UpstreamError::Catalog(format!("relkind {other:?}"))),
         };
         let bypassed_row_security = row.text()? == "t";
-        let relation =
-            Relation { kind, columns: Vec::new(), owned_by: None, bypassed_row_security };
+        let relation = Relation { kind, bypassed_row_security, ..Relation::default() };
         self.relations.insert(oid, (schema, name, relation));
         Ok(())
     }
@@ -111,15 +146,14 @@ impl Loading {
     fn column(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
         if let Some((_, _, relation)) = self.relations.get_mut(&oid(&mut row)?) {
             relation.columns.push(row.text()?.into());
+            relation.column_types.push(oid(&mut row)?);
         }
         Ok(())
     }
 
     fn sequence(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
         let (sequence, owner, column) = (oid(&mut row)?, oid(&mut row)?, row.text()?.into());
-        let Some((schema, name, _)) = self.relations.get(&owner) else { return Ok(()) };
-        let Some((schema, _)) = self.schemas.get(schema) else { return Ok(()) };
-        let owner = QualifiedName::new(schema.clone(), name.clone());
+        let Some(owner) = self.name(owner) else { return Ok(()) };
         if let Some((_, _, relation)) = self.relations.get_mut(&sequence) {
             relation.owned_by = Some((owner, column));
         }
@@ -127,21 +161,71 @@ impl Loading {
     }
 
     fn function(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
-        let Some(schema) = self.schema_of(&mut row)? else { return Ok(()) };
-        let overloads = schema.functions.entry(row.text()?.into()).or_default();
-        overloads.push(Function { arguments: row.text()?.into() });
+        let number = oid(&mut row)?;
+        let Some((schema, objects)) = self.schemas.get_mut(&oid(&mut row)?) else { return Ok(()) };
+        let name: Box<str> = row.text()?.into();
+        let arguments: Box<str> = row.text()?.into();
+        let mut inputs = Vec::new();
+        for input in row.text()?.split_ascii_whitespace() {
+            inputs.push(number_of(input)?);
+        }
+        let defaults = oid(&mut row)?;
+        let function = Function {
+            arguments: arguments.clone(),
+            inputs: inputs.into(),
+            defaults: u16::try_from(defaults).unwrap_or(u16::MAX),
+            variadic: oid(&mut row)?,
+            result: oid(&mut row)?,
+            volatility: match row.text()? {
+                "i" => Volatility::Immutable,
+                "s" => Volatility::Stable,
+                _ => Volatility::Volatile,
+            },
+            language: match row.text()? {
+                "t" => Language::Compiled,
+                _ => Language::Interpreted,
+            },
+            origin: match row.text()? {
+                "s" => Origin::Server,
+                "e" => Origin::Extension,
+                _ => Origin::User,
+            },
+            definer: row.text()? == "t",
+            public: row.text()? == "t",
+        };
+        if !function.public {
+            let name = QualifiedName::new(schema.clone(), name.clone());
+            self.closed.insert(number, Routine { name, arguments });
+        }
+        objects.functions.entry(name).or_default().push(function);
         Ok(())
     }
 
     fn operator(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
-        let Some(schema) = self.schema_of(&mut row)? else { return Ok(()) };
-        schema.operators.insert(row.text()?.into());
+        let (schema, name) = (oid(&mut row)?, row.text()?.into());
+        let (left, right) = (oid(&mut row)?, oid(&mut row)?);
+        let Some(function) = self.routine(&mut row)? else { return Ok(()) };
+        let Some((_, schema)) = self.schemas.get_mut(&schema) else { return Ok(()) };
+        let overloads = schema.operators.entry(name).or_default();
+        overloads.push(Operator { left, right, function });
+        Ok(())
+    }
+
+    fn cast(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        let (source, target, context) = (oid(&mut row)?, oid(&mut row)?, row.text()?);
+        if let Some(function) = self.routine(&mut row)? {
+            let automatic = context != "e";
+            let cast = CalledCast { source, target, automatic, function };
+            self.catalog.called_casts.push(cast);
+        }
+        self.catalog.casts.insert((source, target), context == "i");
         Ok(())
     }
 
     fn type_(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
-        let Some(schema) = self.schema_of(&mut row)? else { return Ok(()) };
-        let name = row.text()?.into();
+        let number = oid(&mut row)?;
+        let Some((_, schema)) = self.schemas.get_mut(&oid(&mut row)?) else { return Ok(()) };
+        let name: Box<str> = row.text()?.into();
         let kind = match row.text()? {
             "b" | "r" | "m" => TypeKind::Base,
             "e" => TypeKind::Enum,
@@ -150,26 +234,59 @@ impl Loading {
             "p" => TypeKind::Pseudo,
             other => return Err(UpstreamError::Catalog(format!("typtype {other:?}"))),
         };
-        schema.types.insert(name, kind);
+        let category = row.text()?.chars().next().unwrap_or('X');
+        let preferred = row.text()? == "t";
+        let element = row.field()?.map(number_of).transpose()?;
+        let base = oid(&mut row)?;
+        schema.type_ids.insert(name.clone(), number);
+        if element.is_none() {
+            schema.types.insert(name, kind);
+        }
+        let element = element.unwrap_or(0);
+        let found = Type { kind, category, preferred, element, base, checks: Vec::new() };
+        self.catalog.types.insert(number, found);
         Ok(())
     }
 
-    /// The schema that the next field names by number; `None` for a temporary one.
-    fn schema_of(&mut self, row: &mut Row<'_>) -> Result<Option<&mut Schema>, UpstreamError> {
-        Ok(self.schemas.get_mut(&oid(row)?).map(|(_, schema)| schema))
+    /// A function by schema number, name and arguments; `None` when there is none, or a temporary one.
+    fn routine(&self, row: &mut Row<'_>) -> Result<Option<Routine>, UpstreamError> {
+        let (schema, name, arguments) = (row.field()?, row.field()?, row.field()?);
+        let (Some(schema), Some(name), Some(arguments)) = (schema, name, arguments) else {
+            return Ok(None);
+        };
+        let Some((schema, _)) = self.schemas.get(&number_of(schema)?) else { return Ok(None) };
+        let name = QualifiedName::new(schema.clone(), name);
+        Ok(Some(Routine { name, arguments: arguments.into() }))
+    }
+
+    /// The name of a relation.
+    pub fn name(&self, relation: Oid) -> Option<QualifiedName> {
+        let (schema, name, _) = self.relations.get(&relation)?;
+        let (schema, _) = self.schemas.get(schema)?;
+        Some(QualifiedName::new(schema.clone(), name.clone()))
     }
 
     fn finish(mut self, server_version: u32) -> Catalog {
-        for (_, (schema, name, relation)) in self.relations {
-            if let Some((_, schema)) = self.schemas.get_mut(&schema) {
+        for (oid, (schema, name, mut relation)) in self.relations {
+            if let Some((in_schema, schema)) = self.schemas.get_mut(&schema) {
+                if relation.kind == RelationKind::Sequence {
+                    let name = QualifiedName::new(in_schema.clone(), name.clone());
+                    self.catalog.sequences.insert(oid, name);
+                }
+                relation.columns.shrink_to_fit();
+                relation.column_types.shrink_to_fit();
                 schema.relations.insert(name, relation);
             }
         }
-        Catalog { version: 0, server_version, schemas: self.schemas.into_values().collect() }
+        let schemas = self.schemas.into_values().collect();
+        Catalog { server_version, schemas, ..self.catalog }
     }
 }
 
-fn oid(row: &mut Row<'_>) -> Result<Oid, UpstreamError> {
-    let text = row.text()?;
+pub(super) fn oid(row: &mut Row<'_>) -> Result<Oid, UpstreamError> {
+    number_of(row.text()?)
+}
+
+fn number_of(text: &str) -> Result<Oid, UpstreamError> {
     text.parse().map_err(|_| UpstreamError::Catalog(format!("object number {text:?}")))
 }

@@ -23,15 +23,14 @@ const SNAPSHOT: &str = "SELECT pg_current_snapshot()";
 const SUMS: &str = "WITH \
     me AS (SELECT oid, rolsuper OR rolbypassrls AS bypass FROM pg_roles \
         WHERE rolname = current_user), \
-    temporary AS (SELECT oid FROM pg_class WHERE relpersistence = 't'), \
-    system AS (SELECT oid FROM pg_namespace \
-        WHERE nspname IN ('pg_catalog', 'information_schema', 'pg_toast')) \
+    temporary AS (SELECT oid FROM pg_class WHERE relpersistence = 't') \
     SELECT concat_ws(' ', \
     (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
         FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_[0-9]'), \
     (SELECT concat(count(*), ':', sum(hashtextextended(concat(relkind, relnamespace, \
         CASE WHEN relrowsecurity THEN me.bypass OR (NOT relforcerowsecurity \
-            AND pg_has_role(me.oid, relowner, 'USAGE')) END, relname), c.oid::bigint))) \
+            AND pg_has_role(me.oid, relowner, 'USAGE')) END, \
+        CASE relkind WHEN 'v' THEN reloptions END, relname), c.oid::bigint))) \
         FROM pg_class c, me \
         WHERE relpersistence <> 't' AND relnamespace <> 'pg_toast'::regnamespace), \
     (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, attrelid::bigint))) \
@@ -41,9 +40,23 @@ const SUMS: &str = "WITH \
         WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass \
         AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') AND s.relpersistence <> 't'), \
     (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
-        FROM pg_proc WHERE pronamespace NOT IN (SELECT oid FROM system)), \
+        FROM pg_proc), \
     (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
-        FROM pg_operator WHERE oprnamespace NOT IN (SELECT oid FROM system)), \
+        FROM pg_operator), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) FROM pg_cast), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
+        FROM pg_rewrite WHERE ev_class >= 16384 AND ev_class NOT IN (SELECT oid FROM temporary)), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
+        FROM pg_attrdef WHERE adrelid NOT IN (SELECT oid FROM temporary)), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
+        FROM pg_constraint \
+        WHERE conbin IS NOT NULL AND conrelid NOT IN (SELECT oid FROM temporary)), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, indexrelid::bigint))) \
+        FROM pg_index WHERE (indexprs IS NOT NULL OR indpred IS NOT NULL) \
+        AND indrelid NOT IN (SELECT oid FROM temporary)), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
+        FROM pg_trigger WHERE tgqual IS NOT NULL AND tgrelid NOT IN (SELECT oid FROM temporary)), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) FROM pg_policy), \
     (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
         FROM pg_type WHERE typtype <> 'c' AND typcategory <> 'A'))";
 

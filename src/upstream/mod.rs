@@ -5,7 +5,7 @@
 //! - [`cancel()`], [`terminate`]: stopping a backend
 //! - [`client`]: statements of our own
 //! - [`catalogs`]: the server's names, kept current; [`catalog`] loads them once, [`fingerprint`]
-//!   tells cheaply whether they changed
+//!   tells cheaply whether they changed; `definitions` loads what definitions do as their user
 //! - [`path`]: asking a session's own connection for its search path
 
 pub mod cancel;
@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod catalogs;
 pub mod client;
 pub mod connect;
+mod definitions;
 pub mod error;
 pub mod fingerprint;
 pub mod login;

@@ -10,7 +10,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bound;
 mod drivers;
+mod dump;
 mod large;
 mod life;
 mod outage;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use daypass::sql::catalog::{Catalog, RelationKind, TypeKind};
+use daypass::sql::catalog::{
+    Catalog, Origin, RelationKind, Routine, SequenceDefault, TypeKind, Volatility,
+};
+use daypass::sql::name::QualifiedName;
 use daypass::upstream::{Catalogs, Connection, Target, query};
 use tokio::time::timeout;
 
@@ -78,7 +81,8 @@ async fn everything_that_has_a_name_is_there() {
     let arguments: Vec<_> = public.functions["f"].iter().map(|f| &*f.arguments).collect();
     assert_eq!(arguments, ["integer, text", "\"Sales\".orders, public.mood[], integer[]"]);
     assert_eq!(&*public.functions["p"][0].arguments, "");
-    assert!(catalog.schemas["Sales"].operators.contains("==="));
+    assert_eq!(catalog.schemas["Sales"].operators["==="].len(), 1);
+    assert!(!public.restricted && catalog.schemas["Sales"].restricted);
     for (name, kind) in [
         ("pair", TypeKind::Composite),
         ("mood", TypeKind::Enum),
@@ -94,9 +98,84 @@ async fn everything_that_has_a_name_is_there() {
     assert_eq!(system.types["int4"], TypeKind::Base);
     assert_eq!(system.types["anyelement"], TypeKind::Pseudo);
     assert!(system.types.contains_key("oidvector") && !system.types.contains_key("_int4"));
-    assert!(system.functions.is_empty() && system.operators.is_empty());
+    assert!(system.functions.len() > 2_000 && system.operators.is_empty());
+    assert!(catalog.knows_functions() && !system.restricted);
     assert!(catalog.schemas["empty"].relations.is_empty());
     assert!(!catalog.schemas.keys().any(|name| name.starts_with("pg_temp")));
+}
+
+#[tokio::test]
+async fn what_functions_and_definitions_do_is_there() {
+    let mut connection = server().database("routines").await;
+    run(
+        &mut connection,
+        "CREATE FUNCTION closed(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
+        REVOKE EXECUTE ON FUNCTION closed FROM PUBLIC;
+        CREATE FUNCTION gathers(text DEFAULT 'x', VARIADIC int[] DEFAULT '{}') RETURNS date STABLE
+            SECURITY DEFINER LANGUAGE sql AS 'SELECT current_date';
+        CREATE FUNCTION changing(int, int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+        CREATE AGGREGATE total (int) (sfunc = changing, stype = int);
+        CREATE DOMAIN positive AS int CHECK (closed(VALUE));
+        CREATE TYPE mood AS ENUM ('a');
+        CREATE FUNCTION number(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+        CREATE CAST (mood AS int) WITH FUNCTION number(mood) AS ASSIGNMENT;
+        CREATE TABLE t (id serial, a int CHECK (closed(a)), m mood, n int GENERATED ALWAYS AS IDENTITY);
+        CREATE VIEW v AS SELECT id, closed(a) AS b FROM t; CREATE VIEW w AS SELECT b FROM v;
+        CREATE TABLE p (a int); ALTER TABLE p ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY one ON p USING (a = 1); CREATE POLICY two ON p FOR UPDATE USING (a = 2) WITH CHECK (a = 3);
+        REVOKE EXECUTE ON FUNCTION pg_catalog.lower(text) FROM PUBLIC;
+        GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) TO PUBLIC;",
+    )
+    .await;
+    let catalog = load(server().socket("postgres", "routines")).await;
+    let public = &catalog.schemas["public"];
+    let closed = &public.functions["closed"][0];
+    assert!(!closed.public && closed.volatility == Volatility::Immutable);
+    let gathers = &public.functions["gathers"][0];
+    assert!(gathers.public && gathers.definer && gathers.origin == Origin::User);
+    assert_eq!((&*gathers.inputs, gathers.defaults), ([25, 1007].as_slice(), 2));
+    assert_eq!((gathers.variadic, gathers.result), (23, 1082));
+    // Its transition function is volatile.
+    assert_eq!(public.functions["total"][0].volatility, Volatility::Volatile);
+    let system = &catalog.schemas["pg_catalog"].functions;
+    let public_of = |name: &str, arguments: &str| {
+        system[name].iter().find(|function| &*function.arguments == arguments).unwrap().public
+    };
+    assert!(public_of("upper", "text") && !public_of("lower", "text"));
+    assert!(public_of("pg_read_file", "text") && !public_of("pg_ls_dir", "text"));
+
+    let routine = |name: &str, arguments: &str| Routine {
+        name: QualifiedName::new("public", name),
+        arguments: arguments.into(),
+    };
+    let closed = vec![routine("closed", "integer")];
+    assert_eq!(catalog.types[&public.type_ids["positive"]].checks, closed);
+    assert_eq!(catalog.types[&public.type_ids["_positive"]].element, public.type_ids["positive"]);
+    let cast = &catalog.called_casts[..];
+    assert!(
+        matches!(cast, [only] if only.automatic && only.function == routine("number", "public.mood"))
+    );
+    assert!(catalog.casts[&(23, 20)]);
+    assert!(!catalog.casts[&(20, 23)]);
+    let definition = |name: &str| catalog.relation("public", name).unwrap().definition.clone();
+    let table = definition("t").unwrap();
+    assert!(table.on_read.is_empty() && table.on_write == closed);
+    let sequence = Some(QualifiedName::new("public", "t_id_seq"));
+    assert_eq!(
+        table.defaults,
+        [SequenceDefault { column: Some("id".into()), sequence: sequence.clone() }]
+    );
+    for view in ["v", "w"] {
+        let view = definition(view).unwrap();
+        assert!(view.on_read == closed && view.on_write == closed);
+        assert_eq!(view.defaults, [SequenceDefault { column: None, sequence: sequence.clone() }]);
+    }
+    let policies = definition("p").unwrap().policies;
+    let policies: Vec<_> = policies.iter().map(|p| (p.commands, &*p.condition)).collect();
+    assert_eq!(policies, [("rawd", "(a = 1)"), ("w", "(a = 2)"), ("w", "(a = 3)")]);
+    let number = catalog.sequences.iter().find(|(_, name)| &*name.name == "t_id_seq").unwrap().0;
+    let found = query(&mut connection, "SELECT 't_id_seq'::regclass::oid").await.unwrap();
+    assert_eq!(found[0][0], Some(number.to_string()));
 }
 
 #[tokio::test]
@@ -156,6 +235,22 @@ async fn every_change_of_a_name_is_noticed_and_nothing_else() {
         "ALTER SCHEMA s RENAME TO r",
         "CREATE INDEX i ON r.u (a)",
         "DROP TABLE r.u",
+        "GRANT USAGE ON SCHEMA r TO PUBLIC",
+        "CREATE FUNCTION c(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END'",
+        "REVOKE EXECUTE ON FUNCTION c(int) FROM PUBLIC",
+        "CREATE TABLE k (a int)",
+        "ALTER TABLE k ADD CHECK (c(a))",
+        "CREATE SEQUENCE z",
+        "ALTER TABLE k ALTER a SET DEFAULT nextval('z')",
+        "CREATE POLICY p ON k USING (true)",
+        "CREATE VIEW l AS SELECT a FROM k",
+        "CREATE OR REPLACE VIEW l AS SELECT a FROM k WHERE c(a)",
+        "ALTER POLICY p ON k USING (c(a))",
+        "ALTER VIEW l SET (security_invoker = on)",
+        "CREATE CAST (text AS point) WITH INOUT",
+        "DROP CAST (text AS point)",
+        "REVOKE EXECUTE ON FUNCTION pg_catalog.lower(text) FROM PUBLIC",
+        "GRANT EXECUTE ON FUNCTION pg_catalog.lower(text) TO PUBLIC",
         "BEGIN; CREATE TABLE twice (a int); CREATE TABLE thrice (a int); COMMIT",
     ] {
         run(&mut connection, sql).await;

@@ -12,7 +12,8 @@ use crate::session::refusal::Refusal;
 use crate::session::scope::{Analysed, Meaning};
 use crate::session::trail::Recorded;
 use crate::sql::access::Access;
-use crate::sql::statement::{Analysis, Effect, NotUnderstood};
+use crate::sql::postgres::{Bound, Scope, resolve};
+use crate::sql::statement::{Analysis, Effect, NotUnderstood, Statement};
 use crate::wire::postgres::frame::Violation;
 use crate::wire::postgres::message::{Bind, Frontend, Target, TransactionStatus, Value};
 use crate::wire::postgres::reply::{self, Report};
@@ -222,9 +223,15 @@ impl Conversation {
             Value::Binary(bytes) => (Some(bytes), true),
         });
         let parameters = self.trail.parameters(values);
-        let more = match self.check_bind(bind.portal, &prepared, &analysis, &meaning, doubtful, env)
-        {
+        let checked = self.check_bind(bind, &prepared, &analysis, &meaning, doubtful, env);
+        let more = match checked {
             Ok(more) => more,
+            // A value names what is newer than the catalog.
+            Err(Refusal::NotUnderstood(NotUnderstood::Undefined { .. }))
+                if self.asks_again(env, out) =>
+            {
+                return Taken::Held;
+            }
             Err(refusal) => {
                 let text = Rc::clone(&prepared.text);
                 return self.refuse_statement(&text, &analysis, &parameters, &refusal, env, out);
@@ -266,7 +273,7 @@ impl Conversation {
 
     fn check_bind(
         &self,
-        portal: &str,
+        bind: &Bind<'_>,
         prepared: &Prepared,
         analysis: &Arc<Analysed>,
         meaning: &Rc<Meaning>,
@@ -274,7 +281,7 @@ impl Conversation {
         env: &Env<'_>,
     ) -> Result<Rc<[Access]>, Refusal> {
         let max = env.limits.wire.portals_max;
-        if !self.names.portals.contains_key(portal) && self.names.portals.len() >= max {
+        if !self.names.portals.contains_key(bind.portal) && self.names.portals.len() >= max {
             return Err(Refusal::TooMany {
                 what: format!("the session has {max} portals and cursors"),
             });
@@ -291,11 +298,12 @@ impl Conversation {
             return Ok(Rc::default());
         }
         // SQL's PREPARE has the accesses of its body; bound, the body itself is what runs.
-        let more = if prepared.by_sql {
+        let mut more = if prepared.by_sql {
             Vec::new()
         } else {
             self.more_accesses(statement, &[], meaning, env)?
         };
+        more.extend(bound_accesses(statement, bind, prepared, meaning)?);
         self.gate.decide_statement(&statement.accesses, &more, env.now)?;
         Ok(more.into())
     }
@@ -624,6 +632,38 @@ pub(super) fn in_doubt() -> Refusal {
 
 fn is_call(analysis: &Analysis) -> bool {
     matches!(analysis.statements.as_slice(), [only] if matches!(only.effect, Effect::Call(_)))
+}
+
+/// What the bound values of a statement name, where that is for its parameters to say.
+fn bound_accesses(
+    statement: &Statement,
+    bind: &Bind<'_>,
+    prepared: &Prepared,
+    meaning: &Meaning,
+) -> Result<Vec<Access>, Refusal> {
+    if statement.deferred.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut types = prepared.types.chunks_exact(4);
+    let mut declared = || match types.next() {
+        Some(&[a, b, c, d]) => u32::from_be_bytes([a, b, c, d]),
+        _ => 0,
+    };
+    let values = bind.values().map(|value| {
+        let declared = declared();
+        match value {
+            Value::Null => Bound { bytes: None, binary: false, declared },
+            Value::Text(bytes) => Bound { bytes: Some(bytes), binary: false, declared },
+            Value::Binary(bytes) => Bound { bytes: Some(bytes), binary: true, declared },
+        }
+    });
+    let values: Vec<Bound<'_>> = values.collect();
+    let scope = Scope { catalog: &meaning.catalog, path: &meaning.path };
+    let mut more = Vec::new();
+    for deferred in &statement.deferred {
+        more.extend(resolve(deferred, &values, &scope).map_err(Refusal::NotUnderstood)?);
+    }
+    Ok(more)
 }
 
 /// Bound values as text. The types of a call's parameters are text, whose binary form is the same bytes.

@@ -190,6 +190,12 @@ enum Taken {
     Held,
 }
 
+/// A parameter's value as a client is told it. Whatever the service account is, its users are no
+/// superusers: pg_dump asks for the secrets of subscriptions when it is told so.
+fn shown<'a>(name: &str, value: &'a str) -> &'a str {
+    if name == "is_superuser" { "off" } else { value }
+}
+
 /// A catalog that was read less than this ago is not read again for a name that it lacks.
 const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 
@@ -259,7 +265,7 @@ impl Conversation {
         out.say(|own| {
             reply::authentication_ok(own);
             for (name, value) in &greeting.parameters {
-                reply::parameter_status(own, name, value);
+                reply::parameter_status(own, name, shown(name, value));
             }
             let (process_id, key) = &greeting.cancel_key;
             reply::backend_key_data(own, *process_id, key);
@@ -296,7 +302,7 @@ impl Conversation {
             }
             None => out.say(|own| {
                 for (name, value) in &parameters {
-                    reply::parameter_status(own, name, value);
+                    reply::parameter_status(own, name, shown(name, value));
                 }
             }),
         }

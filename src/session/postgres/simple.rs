@@ -168,17 +168,21 @@ impl Conversation {
     ) -> Result<Option<Arc<Analysed>>, Refusal> {
         match meaning.analyse(text, &env.limits.parse) {
             Ok(analysis) => Ok(Some(analysis)),
-            Err(NotUnderstood::Undefined { .. })
-                if !self.refreshed
-                    && self.last_refresh + super::REFRESH_PAUSE <= env.now
-                    && self.transaction != TransactionStatus::Failed =>
-            {
-                self.refreshed = true;
-                self.ask_for_catalog(env.now, out);
-                Ok(None)
-            }
+            Err(NotUnderstood::Undefined { .. }) if self.asks_again(env, out) => Ok(None),
             Err(why) => Err(Refusal::NotUnderstood(why)),
         }
+    }
+
+    /// Whether a fresh catalog was asked for, since a name is missing in the one at hand.
+    pub(super) fn asks_again(&mut self, env: &Env<'_>, out: &mut Output) -> bool {
+        let asks = !self.refreshed
+            && self.last_refresh + super::REFRESH_PAUSE <= env.now
+            && self.transaction != TransactionStatus::Failed;
+        if asks {
+            self.refreshed = true;
+            self.ask_for_catalog(env.now, out);
+        }
+        asks
     }
 
     fn decide_query(
@@ -337,7 +341,9 @@ impl Conversation {
         let analysis =
             prepared.analysis(meaning, &env.limits.parse).map_err(Refusal::NotUnderstood)?;
         let Some(statement) = analysis.statements.first() else { return Ok(Vec::new()) };
-        let plain = prepared.by_sql || statement.effect == Effect::None;
+        // Which object a parameter names is read from Bind alone.
+        let plain =
+            prepared.by_sql || (statement.effect == Effect::None && statement.deferred.is_empty());
         if !plain || !prepared.at_server {
             return Err(Refusal::Unsupported {
                 what: format!("EXECUTE of \"{name}\" is not supported: it is not a plain query"),

@@ -116,7 +116,7 @@ impl<'t> Walk<'t> {
             }
             if let Some(operator) = pair.and_then(|pair| pair.get(1)).and_then(|n| n.as_node_list())
             {
-                self.operator(&words(operator))?;
+                self.operator(&words(operator), None, None)?;
             }
         }
         if let Some(table) = constraint.pktable() {

@@ -59,6 +59,7 @@ impl<'t> Walk<'t> {
             };
             self.assigned(Operation::Insert, target, column)?;
         }
+        self.insert_defaults(target, insert.cols(), width, |at| is_default(source, at))?;
         if let Some(conflict) = insert.on_conflict_clause() {
             self.conflict(conflict, target, &item)?;
         }
@@ -66,8 +67,46 @@ impl<'t> Walk<'t> {
         self.returning(insert.returning_clause(), target)
     }
 
+    /// The defaults of the columns that a row is added without.
+    fn insert_defaults(
+        &mut self,
+        target: Target<'t>,
+        columns: &'t NodeList,
+        width: Option<usize>,
+        is_default: impl Fn(usize) -> bool,
+    ) -> Walked {
+        if target.relation.definition.is_none() {
+            return Ok(());
+        }
+        let named = columns.iter().filter_map(|column| match column {
+            Node::ResTarget(column) => column.name(),
+            _ => None,
+        });
+        let named: Vec<&str> = if columns.is_empty() {
+            let columns = target.relation.columns.iter().map(|column| &**column);
+            columns.take(width.unwrap_or(0)).collect()
+        } else {
+            named.collect()
+        };
+        let given = |column: &str| {
+            let at = named.iter().position(|name| *name == column);
+            at.is_some_and(|at| !is_default(at))
+        };
+        self.defaults(target, given)
+    }
+
     /// A column that a statement assigns to, with its subscripts.
     fn assigned(&mut self, operation: Operation, target: Target<'t>, to: &'t ResTarget) -> Walked {
+        let is_default = match to.val() {
+            Node::SetToDefault(_) => true,
+            // `(a, b) = (DEFAULT, 1)`
+            Node::MultiAssignRef(assign) => matches!(assign.source(), Node::RowExpr(row)
+                if row.args().iter().any(|value| matches!(value, Node::SetToDefault(_)))),
+            _ => false,
+        };
+        if is_default {
+            self.defaults(target, |column| Some(column) != to.name())?;
+        }
         self.subscripts(to.indirection())?;
         self.target_column(operation, target, to.name().unwrap_or_default())
     }
@@ -208,6 +247,9 @@ impl<'t> Walk<'t> {
             };
             self.assigned(Operation::Insert, target, column)?;
         }
+        self.insert_defaults(target, columns, Some(values.len()), |at| {
+            matches!(values.get(at), Some(Node::SetToDefault(_)))
+        })?;
         self.parts(values)
     }
 
@@ -250,4 +292,12 @@ impl<'t> Walk<'t> {
         }
         Ok(output)
     }
+}
+
+/// Whether a row of VALUES leaves the column at that place to its default.
+fn is_default(source: Node<'_>, at: usize) -> bool {
+    let Node::SelectStmt(select) = source else { return false };
+    select.values_lists().iter().any(|row| {
+        row.as_node_list().is_some_and(|row| matches!(row.get(at), Some(Node::SetToDefault(_))))
+    })
 }

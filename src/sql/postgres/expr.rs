@@ -41,9 +41,7 @@ impl<'t> Walk<'t> {
                     expression.lexpr()
                 }
                 Node::TypeCast(cast) => {
-                    if let Some(name) = cast.type_name() {
-                        self.type_name(name)?;
-                    }
+                    self.cast(cast)?;
                     cast.arg()
                 }
                 Node::CollateClause(clause) => clause.arg(),
@@ -79,7 +77,7 @@ impl<'t> Walk<'t> {
                 Node::CaseExpr(case) => {
                     if !matches!(case.arg(), Node::None) {
                         // CASE x WHEN y compares them as x = y.
-                        self.operator(&["="])?;
+                        self.operator(&["="], Some(case.arg()), None)?;
                     }
                     self.part(case.arg())?;
                     self.parts(case.args())?;
@@ -124,16 +122,29 @@ impl<'t> Walk<'t> {
             | A_Expr_Kind::AEXPR_BETWEEN_SYM
             | A_Expr_Kind::AEXPR_NOT_BETWEEN_SYM => {
                 for name in ["<", "<=", ">", ">="] {
-                    self.operator(&[name])?;
+                    self.operator(&[name], Some(expression.lexpr()), None)?;
                 }
                 Ok(())
             }
+            // One operand, as the grammar has it, is what a single operand is compared with.
+            A_Expr_Kind::AEXPR_OP => {
+                let names = words(expression.name());
+                let operand = |node| match node {
+                    // Rows are compared column by column.
+                    Node::RowExpr(_) => None,
+                    node => Some(node),
+                };
+                self.operator(&names, operand(expression.lexpr()), operand(expression.rexpr()))
+            }
+            // A list, an array or several values stand on the right. `<>` is the negator of `=` wherever
+            // DISTINCT FROM uses it.
             _ => {
                 let names = words(expression.name());
-                self.operator(&names)?;
-                // A row comparison looks its operator's relatives up in the same family; `<>` is the
-                // negator of `=` wherever IN and DISTINCT FROM use it.
-                Ok(())
+                self.operator(
+                    &names,
+                    Some(expression.lexpr()).filter(|l| !matches!(l, Node::RowExpr(_))),
+                    None,
+                )
             }
         }
     }
@@ -142,7 +153,7 @@ impl<'t> Walk<'t> {
         match link.sub_link_type {
             SubLinkType::ALL_SUBLINK | SubLinkType::ANY_SUBLINK => {
                 let names = words(link.oper_name());
-                self.operator(if names.is_empty() { &["="] } else { &names })?;
+                self.operator(if names.is_empty() { &["="] } else { &names }, None, None)?;
             }
             _ => {}
         }
@@ -196,7 +207,7 @@ impl<'t> Walk<'t> {
     pub(super) fn sort_key(&mut self, key: &'t SortBy) -> Walked {
         let operator = words(key.use_op());
         if !operator.is_empty() {
-            self.operator(&operator)?;
+            self.operator(&operator, Some(key.node()), Some(key.node()))?;
         }
         self.part(key.node())
     }

@@ -306,7 +306,7 @@ impl<'t> Walk<'t> {
             }
         }
         if !names.is_empty() || join.is_natural {
-            self.operator(&["="])?;
+            self.operator(&["="], None, None)?;
         }
         self.pay(names.len().saturating_mul(left.len() + right.len()))?;
         for name in &names {

@@ -47,6 +47,16 @@ const GUARDED: &[&str] = &[
     "pg_stat_wal_receiver",
 ];
 
+/// Guarded relations that PUBLIC may read but for these columns: pg_dump counts subscriptions.
+const SECRET_COLUMNS: &[(&str, &[&str])] = &[("pg_subscription", &["subconninfo"])];
+
+/// Whether a column of a guarded relation is harmless knowledge; `None` is any column.
+pub(super) fn is_open_column(relation: &str, column: Option<&str>) -> bool {
+    SECRET_COLUMNS
+        .iter()
+        .any(|(known, secret)| *known == relation && column.is_none_or(|c| !secret.contains(&c)))
+}
+
 /// Whether a schema belongs to the server and not to its users.
 pub(super) fn is_system_schema(schema: &str) -> bool {
     matches!(schema, "pg_catalog" | "information_schema" | "pg_toast")

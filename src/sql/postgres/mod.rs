@@ -3,26 +3,33 @@
 //! [`analyse`] reads a message with the server's own grammar and walks the tree; every node kind of the
 //! grammar is named in each walk (`nodes.rs`), and what has no rule is refused. The files, in reading order:
 //! `lexer` and `prescan` (before the grammar), `statement` (kinds), `session`, `ddl`, `dml`, `query`,
-//! `from`, `expr`, `columns`, `functions`, `types` (the walk), `needs` (what it gathers), `guarded`, `settings`
-//! and the two lists of functions (policy).
+//! `from`, `expr`, `columns`, `functions`, `special`, `overload`, `infer`, `types`, `invoked` (the walk),
+//! `needs` (what it gathers), `deferred` (what waits for parameters), `guarded`, `routines`, `settings` and
+//! the lists of functions (policy).
 
 mod columns;
 mod ddl;
+mod deferred;
 mod definitions;
 mod dml;
 mod expr;
 mod from;
 mod functions;
 mod guarded;
+mod infer;
+mod invoked;
 mod lexer;
 mod names;
 mod needs;
 mod nodes;
 mod objects;
+mod overload;
 mod prescan;
 mod query;
+mod routines;
 mod session;
 mod settings;
+mod special;
 mod statement;
 mod types;
 mod walk;
@@ -32,6 +39,7 @@ mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use deferred::{Bound, resolve};
 pub use prescan::{ParseLimits, credentials_hint};
 
 use self::lexer::Lexer;

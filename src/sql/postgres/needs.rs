@@ -1,10 +1,10 @@
 //! The accesses of one statement, gathered while it is walked: each operation on each object once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::guarded::{is_guarded, is_system_schema};
+use super::guarded::{is_guarded, is_open_column, is_system_schema};
 use crate::sql::access::{Access, Columns, Object, Operation};
-use crate::sql::catalog::{Relation, RelationKind};
+use crate::sql::catalog::{Relation, RelationKind, Routine};
 use crate::sql::name::QualifiedName;
 
 /// A relation that a name has been resolved to.
@@ -56,8 +56,14 @@ enum Kind {
 pub(super) struct Needs<'t> {
     metadata: bool,
     relations: BTreeMap<(&'t str, &'t str, Kind, Operation), Gathered<'t>>,
+    /// Relations whose columns own sequences that are needed, by sequence.
+    owners: BTreeMap<(&'t str, &'t str), &'t QualifiedName>,
     functions: BTreeSet<(&'t str, &'t str, &'t str)>,
+    schemas: BTreeSet<&'t str>,
     admin: BTreeSet<Object>,
+    /// What definitions do as their user.
+    defined: Vec<Access>,
+    user_code: bool,
 }
 
 impl<'t> Needs<'t> {
@@ -76,9 +82,34 @@ impl<'t> Needs<'t> {
         self.functions.insert((schema, name, arguments));
     }
 
+    /// USAGE of a schema.
+    pub(super) fn usage(&mut self, schema: &'t str) {
+        self.schemas.insert(schema);
+    }
+
+    /// Code of the database's users runs, whether or not that needs anything.
+    pub(super) fn user_code(&mut self) {
+        self.user_code = true;
+    }
+
+    /// What a definition does as whoever uses it.
+    pub(super) fn defined(&mut self, accesses: Vec<Access>) {
+        self.defined.extend(accesses);
+    }
+
     /// Whether code of the database's users may run.
     pub(super) fn runs_user_code(&self) -> bool {
-        !self.functions.is_empty() || self.admin.contains(&Object::Database)
+        self.user_code || self.calls() || self.admin.contains(&Object::Database)
+    }
+
+    /// Whether a function is called that the grant has to name.
+    pub(super) fn calls(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
+    /// Whether the operation is needed on that relation.
+    pub(super) fn has(&self, operation: Operation, target: Target<'t>) -> bool {
+        self.relations.contains_key(&(target.schema, target.name, Kind::Relation, operation))
     }
 
     /// Whether rows or sequences change.
@@ -91,11 +122,16 @@ impl<'t> Needs<'t> {
         !self.metadata
             && self.relations.is_empty()
             && self.functions.is_empty()
+            && self.schemas.is_empty()
+            && self.defined.is_empty()
             && self.admin.is_empty()
     }
 
     /// An operation on one column.
     pub(super) fn column(&mut self, operation: Operation, target: Target<'t>, column: &'t str) {
+        if self.is_open(operation, target, Some(column)) {
+            return;
+        }
         if let Some(gathered) = self.entry(operation, target) {
             match gathered {
                 Gathered::Whole => {}
@@ -117,7 +153,20 @@ impl<'t> Needs<'t> {
 
     /// An operation on at least one column.
     pub(super) fn any_column(&mut self, operation: Operation, target: Target<'t>) {
-        self.entry(operation, target);
+        if !self.is_open(operation, target, None) {
+            self.entry(operation, target);
+        }
+    }
+
+    /// Whether it is to read a column of a guarded system relation that is no secret.
+    fn is_open(&mut self, operation: Operation, target: Target<'t>, column: Option<&str>) -> bool {
+        let open = target.schema == "pg_catalog"
+            && operation == Operation::Select
+            && is_open_column(target.name, column);
+        if open {
+            self.metadata();
+        }
+        open
     }
 
     /// An operation on the relation as a whole.
@@ -140,8 +189,20 @@ impl<'t> Needs<'t> {
                 return None;
             }
         }
+        if let Some(definition) = &target.relation.definition {
+            let routines = match operation {
+                Operation::Insert | Operation::Update => &definition.on_write,
+                _ => &definition.on_read,
+            };
+            for Routine { name, arguments } in routines {
+                self.execute(&name.schema, &name.name, arguments);
+            }
+        }
         // A sequence is read as a relation of one row, but its privileges have no columns.
         let (kind, start) = if target.relation.kind == RelationKind::Sequence {
+            if let Some((owner, _)) = &target.relation.owned_by {
+                self.owners.insert((target.schema, target.name), owner);
+            }
             (Kind::Sequence, Gathered::Whole)
         } else {
             (Kind::Relation, Gathered::Any)
@@ -156,7 +217,17 @@ impl<'t> Needs<'t> {
         if self.metadata {
             accesses.push(Access::Metadata);
         }
+        for schema in self.schemas {
+            let object = Object::Schema(schema.into());
+            let (operation, columns) = (Operation::Usage, Columns::Whole);
+            accesses.push(Access::Privilege { operation, object, columns });
+        }
         for ((schema, name, kind, operation), gathered) in self.relations {
+            if let (Kind::Sequence, Some(owner)) = (&kind, self.owners.get(&(schema, name))) {
+                let (sequence, owner) = (QualifiedName::new(schema, name), (*owner).clone());
+                accesses.push(Access::OwnedSequence { operation, sequence, owner });
+                continue;
+            }
             let name = QualifiedName::new(schema, name);
             let object = match kind {
                 Kind::Relation => Object::Relation(name),
@@ -182,6 +253,10 @@ impl<'t> Needs<'t> {
             });
         }
         accesses.extend(self.admin.into_iter().map(Access::Admin));
+        if !self.defined.is_empty() {
+            let mut seen: HashSet<Access> = accesses.iter().cloned().collect();
+            accesses.extend(self.defined.into_iter().filter(|access| seen.insert(access.clone())));
+        }
         accesses
     }
 }

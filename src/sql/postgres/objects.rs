@@ -175,7 +175,7 @@ impl<'t> Walk<'t> {
             .filter(|(_, objects)| {
                 objects.functions.contains_key(name)
                     || objects.types.contains_key(name)
-                    || objects.operators.contains(name)
+                    || objects.operators.contains_key(name)
                     || objects.relations.contains_key(name)
             })
             .map(|(schema, _)| schema)

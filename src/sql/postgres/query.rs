@@ -8,7 +8,7 @@ use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{
     CommonTableExpr, LockingClause, ResTarget, SelectStmt, SortBy, WithClause,
 };
-use pg_raw_parse::raw::SetOperation;
+use pg_raw_parse::raw::{A_Expr_Kind, SetOperation};
 
 use super::functions::words;
 use super::names::{is_star, output_name};
@@ -16,6 +16,7 @@ use super::nodes::{
     after_analysis, cluster_statements, database_definitions, from_items, json_expressions, pieces,
     plain_expressions, role_statements, schema_definitions, session_statements,
 };
+use super::special::literal;
 use super::walk::{Cte, Item, ItemColumns, Output, Walk, Walked, unsupported};
 use crate::sql::statement::NotUnderstood;
 
@@ -87,7 +88,7 @@ impl<'t> Walk<'t> {
             self.part(cycle.cycle_mark_value())?;
             self.part(cycle.cycle_mark_default())?;
             // Marks are compared with `<>`.
-            self.operator(&["<>"])?;
+            self.operator(&["<>"], None, None)?;
             names.extend(cycle.cycle_mark_column());
             names.extend(cycle.cycle_path_column());
         }
@@ -172,9 +173,12 @@ impl<'t> Walk<'t> {
     fn plain(&mut self, select: &'t SelectStmt) -> Walked<Output<'t>> {
         self.read_from(select.from_clause())?;
         let mut output = Output::default();
+        let pinned = self.pinned(select)?;
+        let outer = std::mem::replace(&mut self.pinned_setting, pinned);
         for target in select.target_list() {
             self.target(target, &mut output)?;
         }
+        self.pinned_setting = outer;
         self.part(select.where_clause())?;
         self.part(select.having_clause())?;
         for item in select.group_clause() {
@@ -193,6 +197,25 @@ impl<'t> Walk<'t> {
             output.relations = level.items.iter().flat_map(|item| &*item.locks).copied().collect();
         }
         Ok(output)
+    }
+
+    /// The setting that `FROM pg_settings WHERE name = 'setting'` leaves: the only row's.
+    fn pinned(&mut self, select: &'t SelectStmt) -> Walked<Option<&'t str>> {
+        let Node::A_Expr(test) = select.where_clause() else { return Ok(None) };
+        let [Node::RangeVar(var)] = select.from_clause().iter().collect::<Vec<_>>()[..] else {
+            return Ok(None);
+        };
+        let is_settings = var.relname() == Some("pg_settings")
+            && self
+                .find(var.schemaname(), "pg_settings")?
+                .is_some_and(|target| target.schema == "pg_catalog")
+            && self.find_cte("pg_settings")?.is_none();
+        let Node::ColumnRef(column) = test.lexpr() else { return Ok(None) };
+        let is_name = test.kind == A_Expr_Kind::AEXPR_OP
+            && words(test.name()) == ["="]
+            && words(column.fields()) == ["name"]
+            && !self.path().any(|(_, objects)| objects.operators.contains_key("="));
+        Ok(if is_settings && is_name { literal(test.rexpr()) } else { None })
     }
 
     /// One entry of a target list or of RETURNING.
@@ -244,7 +267,7 @@ impl<'t> Walk<'t> {
     fn query_key(&mut self, key: &'t SortBy, output: &Output<'t>) -> Walked {
         let operator = words(key.use_op());
         if !operator.is_empty() {
-            self.operator(&operator)?;
+            self.operator(&operator, None, None)?;
         }
         self.key(key.node(), output)
     }

@@ -43,6 +43,7 @@ impl<'t> Walk<'t> {
             }
             Node::DeclareCursorStmt(declare) => {
                 let body = self.optimizable(declare.query())?;
+                self.nothing_deferred("DECLARE")?;
                 let effect = Effect::Declare {
                     cursor: declare.portalname().unwrap_or_default().into(),
                     hold: declare.options & CURSOR_HOLD != 0,
@@ -124,11 +125,25 @@ impl<'t> Walk<'t> {
         Ok(Kind::with("SHOW", Class::Misc, Effect::Show { name: name.into() }))
     }
 
+    /// What a parameter names is read from Bind, and these run later.
+    fn nothing_deferred(&self, command: &str) -> Walked {
+        if self.deferred.is_empty() {
+            return Ok(());
+        }
+        unsupported_hint(
+            format!(
+                "{command} takes no parameter that names a sequence, a setting or another object."
+            ),
+            "Name it in the statement, or use the extended protocol.",
+        )
+    }
+
     fn prepare(&mut self, prepare: &'t PrepareStmt) -> Walked<Kind> {
         for argument in prepare.argtypes() {
             self.type_name(argument)?;
         }
         let body = self.optimizable(prepare.query())?;
+        self.nothing_deferred("PREPARE")?;
         let name = prepare.name().unwrap_or_default().into();
         Ok(Kind::with("PREPARE", body.class, Effect::Prepare(name)))
     }
@@ -162,6 +177,10 @@ impl<'t> Walk<'t> {
         }
         for column in words(copy.attlist()) {
             self.target_column(operation, target, column)?;
+        }
+        let listed = words(copy.attlist());
+        if copy.is_from && !listed.is_empty() {
+            self.defaults(target, |column| listed.contains(&column))?;
         }
         self.in_level(|walk| {
             walk.level()?.items.push(Item {
@@ -232,7 +251,7 @@ impl<'t> Walk<'t> {
             return Ok(Kind::with("CALL", Class::Misc, Effect::Call(call)));
         }
         // A procedure may do anything, transaction control included.
-        self.call(function)?;
+        self.call_procedure_itself(function)?;
         self.needs.admin(Object::Database);
         Ok(Kind {
             changes_catalog: true,

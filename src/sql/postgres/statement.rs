@@ -75,7 +75,10 @@ pub(super) fn message(
     let missing = scope.path.iter().find(|name| !scope.catalog.schemas.contains_key(&***name));
     for raw in tree {
         let mut walk = Walk::new(scope);
-        let walked = walk.statement(raw.stmt());
+        let walked = walk.statement(raw.stmt()).and_then(|kind| {
+            walk.as_caller()?;
+            Ok(kind)
+        });
         if let Some(schema) = missing
             && walk.resolved
         {
@@ -144,6 +147,7 @@ fn finish(
         command: kind.command,
         class: kind.class,
         accesses: walk.needs.into_accesses().into(),
+        deferred: walk.deferred.into(),
         effect: std::mem::replace(&mut kind.effect, Effect::None),
         credentials,
         literals,
@@ -224,7 +228,7 @@ impl<'t> Walk<'t> {
     pub(super) fn select_class(&self) -> Class {
         if self.needs.writes() {
             Class::Write
-        } else if self.needs.runs_user_code() {
+        } else if self.needs.calls() {
             Class::Function
         } else {
             Class::Read

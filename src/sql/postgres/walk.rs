@@ -6,10 +6,11 @@ use pg_raw_parse::nodes::RangeVar;
 
 use super::Scope;
 use super::guarded::{is_system_schema, is_temporary_schema};
+use super::invoked::Use;
 use super::needs::{Needs, Target};
 use crate::sql::access::{Object, Operation};
 use crate::sql::catalog::{RelationKind, Schema};
-use crate::sql::statement::NotUnderstood;
+use crate::sql::statement::{Deferred, NotUnderstood};
 
 /// The result of a step of the walk.
 pub(super) type Walked<T = ()> = Result<T, NotUnderstood>;
@@ -130,6 +131,14 @@ pub(super) struct Walk<'t> {
     pub connects: bool,
     /// Whether `set_config` sets what names mean.
     pub sets_path: bool,
+    /// What hangs on parameters.
+    pub deferred: Vec<Deferred>,
+    /// The one setting whose name the column `name` holds here.
+    pub pinned_setting: Option<&'t str>,
+    /// How many definitions this walk is inside of. Functions that those call are known beforehand.
+    pub inside: u8,
+    /// Relations in use whose definitions do something as their user.
+    pub uses: Vec<Use<'t>>,
     /// Whether the next SELECT with INTO is the one whose INTO has been read.
     pub takes_into: bool,
     depth: usize,
@@ -146,6 +155,10 @@ impl<'t> Walk<'t> {
             resolved: false,
             connects: false,
             sets_path: false,
+            deferred: Vec::new(),
+            pinned_setting: None,
+            inside: 0,
+            uses: Vec::new(),
             takes_into: false,
             depth: 0,
             fuel: FUEL,
@@ -269,6 +282,10 @@ impl<'t> Walk<'t> {
                 target.schema, target.name
             ));
         }
+        if target.relation.definition.is_some() {
+            self.used(target)?;
+        }
+        self.implicit_casts(target);
         Ok(target)
     }
 

@@ -34,13 +34,12 @@ fn catalog() -> Arc<Catalog> {
     let relation = || Relation {
         kind: RelationKind::Table,
         columns: vec!["a".into(), "b".into()],
-        owned_by: None,
-        bypassed_row_security: false,
+        ..Relation::default()
     };
     let relations = (0..5).map(|n| (format!("t{n}").into(), relation())).collect();
     let public = Schema { relations, ..Schema::default() };
     let schemas = [("public".into(), public), ("pg_catalog".into(), Schema::default())].into();
-    Arc::new(Catalog { version: 1, server_version: 150_018, schemas })
+    Arc::new(Catalog { version: 1, server_version: 150_018, schemas, ..Catalog::default() })
 }
 
 /// A session, its server, and the world between them.

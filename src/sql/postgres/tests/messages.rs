@@ -45,5 +45,5 @@ fn the_path_decides() {
     assert_eq!(created(&["pg_catalog"]), ["undefined 3F000"]);
     let operator = |path: &[&str]| outcome(&read_with("select 1 === 2", path));
     assert_eq!(operator(&["pg_catalog", "public"]), ["METADATA"]);
-    assert_eq!(operator(&["pg_catalog", "app"]), ["ADMIN ON DATABASE"]);
+    assert_eq!(operator(&["pg_catalog", "app"]), ["EXECUTE ON FUNCTION app.same()"]);
 }

@@ -6,12 +6,13 @@ mod messages;
 mod properties;
 mod table;
 
-use std::collections::HashSet;
-
 use super::{ParseLimits, Scope, analyse};
 use crate::sql::access::{Access, Columns};
-use crate::sql::catalog::{Catalog, Function, Relation, RelationKind, Schema, TypeKind};
-use crate::sql::statement::{Analysis, NotUnderstood, Statement};
+use crate::sql::catalog::{
+    Catalog, Function, Operator, Relation, RelationKind, Routine, Schema, TypeKind,
+};
+use crate::sql::name::QualifiedName;
+use crate::sql::statement::{Analysis, Argument, Deferred, NotUnderstood, Statement};
 
 /// `schema.name: columns`, with a kind other than table in front.
 const RELATIONS: &str = "
@@ -66,34 +67,26 @@ pub(super) fn catalog() -> Catalog {
                 _ => RelationKind::Table,
             },
             columns: columns.split_whitespace().map(Box::from).collect(),
-            owned_by: None,
-            bypassed_row_security: false,
+            ..Relation::default()
         };
         schema(&mut catalog, in_schema, &|schema| {
             schema.relations.insert(name.into(), relation.clone());
         });
     }
-    let guarded = Relation {
-        kind: RelationKind::Table,
-        columns: vec!["id".into()],
-        owned_by: None,
-        bypassed_row_security: true,
-    };
+    let guarded =
+        Relation { columns: vec!["id".into()], bypassed_row_security: true, ..Relation::default() };
     schema(&mut catalog, "public", &|schema| {
         schema.relations.insert("rls".into(), guarded.clone());
         schema.types.insert("mood".into(), TypeKind::Enum);
         schema.types.insert("dom".into(), TypeKind::Domain);
-        let overloads = |list: &[&str]| {
-            list.iter().map(|text| Function { arguments: (*text).into() }).collect::<Vec<_>>()
-        };
         schema.functions.insert("add".into(), overloads(&["integer, integer", "text, text"]));
         schema.functions.insert("upper".into(), overloads(&["mood"]));
         schema.functions.insert("pg_read_file".into(), overloads(&["mood"]));
     });
     schema(&mut catalog, "app", &|schema| {
-        schema.operators = HashSet::from(["===".into()]);
-        let definer = Function { arguments: "".into() };
-        schema.functions.insert("definer_f".into(), vec![definer]);
+        let function = Routine { name: QualifiedName::new("app", "same"), arguments: "".into() };
+        schema.operators.insert("===".into(), vec![Operator { left: 23, right: 23, function }]);
+        schema.functions.insert("definer_f".into(), overloads(&[""]));
     });
     schema(&mut catalog, "pg_catalog", &|schema| {
         for name in
@@ -105,6 +98,22 @@ pub(super) fn catalog() -> Catalog {
         }
     });
     catalog
+}
+
+/// Functions of users, volatile, by the types of their arguments.
+fn overloads(list: &[&str]) -> Vec<Function> {
+    let number = |name: &str| match name {
+        "integer" => 23,
+        "text" => 25,
+        _ => 20_000,
+    };
+    let function = |arguments: &&str| Function {
+        arguments: (*arguments).into(),
+        inputs: arguments.split(", ").filter(|name| !name.is_empty()).map(number).collect(),
+        public: true,
+        ..Function::default()
+    };
+    list.iter().map(function).collect()
 }
 
 pub(super) fn path(names: &[&str]) -> Vec<Box<str>> {
@@ -144,8 +153,17 @@ pub(super) fn show(access: &Access) -> String {
 pub(super) fn outcome(result: &Result<Analysis, NotUnderstood>) -> Vec<String> {
     match result {
         Ok(analysis) => {
+            let deferred = |deferred: &Deferred| {
+                let arguments = deferred.arguments.iter().map(|argument| match argument {
+                    Argument::Null => " NULL".to_string(),
+                    Argument::Literal(text) => format!(" '{text}'"),
+                    Argument::Parameter(number) => format!(" ${number}"),
+                });
+                format!("DEFERRED {:?}{}", deferred.kind, arguments.collect::<String>())
+            };
             let accesses = analysis.statements.iter().flat_map(|s| s.accesses.iter().map(show));
-            accesses.collect()
+            let deferred = analysis.statements.iter().flat_map(|s| s.deferred.iter().map(deferred));
+            accesses.chain(deferred).collect()
         }
         Err(NotUnderstood::Syntax { .. }) => vec!["syntax".into()],
         Err(NotUnderstood::Unsupported { .. }) => vec!["unsupported".into()],

@@ -109,17 +109,23 @@ proptest! {
         let command = analysis.statements.first().map_or("", |statement| statement.command);
         let query = command == "SELECT";
         let writes = analysis.statements.iter().any(|s| s.class == Class::Write);
+        let defers = analysis.statements.iter().any(|s| !s.deferred.is_empty());
         if !(query || ["INSERT", "UPDATE", "DELETE", "MERGE"].contains(&command)) {
             return Ok(());
         }
         let mut wrapped = vec![
             format!("explain {text}"),
             format!("explain (analyze) {text}"),
-            format!("prepare p as {text}"),
         ];
+        // What names an object by a parameter cannot be kept for later.
+        if !defers {
+            wrapped.push(format!("prepare p as {text}"));
+        }
         if query {
             wrapped.push(format!("({text})"));
-            wrapped.push(format!("declare c cursor for {text}"));
+            if !defers {
+                wrapped.push(format!("declare c cursor for {text}"));
+            }
             wrapped.push(format!("copy ({text}) to stdout"));
             wrapped.push(format!("create table made as {text}"));
             if !writes {

@@ -56,3 +56,13 @@ fn functions() {
 fn utilities() {
     check(include_str!("utilities.txt"), "utilities.txt");
 }
+
+#[test]
+fn differential() {
+    check(include_str!("differential.txt"), "differential.txt");
+}
+
+#[test]
+fn traps() {
+    check(include_str!("traps.txt"), "traps.txt");
+}

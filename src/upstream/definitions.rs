@@ -1,0 +1,199 @@
+//! Loading what definitions do with the rights of whoever uses them: the functions that views, checks,
+//! defaults and index expressions call, the sequences that defaults advance, security-invoker views and
+//! policies.
+//!
+//! The server stores expressions as trees of its own, in which every function stands with its number.
+//! Only functions that PUBLIC may not execute matter, and few definitions call any, so that next to
+//! nothing is sent.
+
+use std::collections::{HashMap, HashSet};
+
+use super::catalog::{Loading, Oid, oid};
+use super::client::{self, Bounds, Row};
+use super::connect::Connection;
+use super::error::UpstreamError;
+use crate::sql::catalog::{Definition, Policy, Routine, SequenceDefault};
+
+/// `(what, object, function)`: what is `v` (a view's query or a table's rule), `w` (runs on writes),
+/// `p` (row security) or `t` (a domain's check).
+const CLOSED: &str = "WITH pattern AS (SELECT ':(?:funcid|opfuncid|aggfnoid|winfnoid) (' \
+        || string_agg(oid::text, '|') || ') ' AS p FROM pg_proc p WHERE proacl IS NOT NULL \
+        AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) \
+            WHERE grantee = 0 AND privilege_type = 'EXECUTE')), \
+    trees (what, object, tree) AS ( \
+        SELECT 'v', ev_class, concat(ev_action, ev_qual) FROM pg_rewrite WHERE ev_class >= 16384 \
+        UNION ALL SELECT 'w', adrelid, adbin::text FROM pg_attrdef \
+        UNION ALL SELECT 'w', conrelid, conbin::text FROM pg_constraint \
+            WHERE conbin IS NOT NULL AND conrelid <> 0 \
+        UNION ALL SELECT 'w', indrelid, concat(indexprs, indpred) FROM pg_index \
+            WHERE indexprs IS NOT NULL OR indpred IS NOT NULL \
+        UNION ALL SELECT 'w', partrelid, partexprs::text FROM pg_partitioned_table \
+            WHERE partexprs IS NOT NULL \
+        UNION ALL SELECT 'w', tgrelid, tgqual::text FROM pg_trigger WHERE tgqual IS NOT NULL \
+        UNION ALL SELECT 'p', polrelid, concat(polqual, polwithcheck) FROM pg_policy \
+        UNION ALL SELECT 't', contypid, conbin::text FROM pg_constraint \
+            WHERE conbin IS NOT NULL AND contypid <> 0) \
+    SELECT DISTINCT what, object, found[1] FROM pattern, trees, regexp_matches(tree, p, 'g') found";
+
+/// A sequence is there when the default names it by a constant, as `serial` does.
+const DEFAULTS: &str = "SELECT d.adrelid, a.attname, s.oid FROM pg_attrdef d \
+    JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated = '' \
+    LEFT JOIN (pg_depend n JOIN pg_class s ON n.refclassid = 'pg_class'::regclass \
+        AND s.oid = n.refobjid AND s.relkind = 'S') \
+        ON n.classid = 'pg_attrdef'::regclass AND n.objid = d.oid \
+    WHERE d.adbin::text ~ (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc \
+        WHERE pronamespace = 'pg_catalog'::regnamespace \
+        AND proname IN ('nextval', 'currval', 'setval', 'lastval'))";
+
+/// Which relations a view reads itself.
+const BELOW: &str = "SELECT DISTINCT r.ev_class, d.refobjid FROM pg_rewrite r \
+    JOIN pg_class v ON v.oid = r.ev_class AND v.relkind = 'v' \
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
+        AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class \
+    JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'f', 'v') \
+    WHERE r.ev_class >= 16384 AND d.refobjid >= 16384";
+
+/// The option's value is any spelling of a boolean.
+const INVOKERS: &str = "SELECT oid, pg_get_viewdef(oid) FROM pg_class WHERE relkind = 'v' \
+    AND reloptions::text ~* 'security_invoker=' \
+    AND NOT reloptions::text ~* 'security_invoker=(f|n|of|0)'";
+
+const POLICIES: &str = "SELECT polrelid, polcmd, pg_get_expr(polqual, polrelid), \
+    pg_get_expr(polwithcheck, polrelid) FROM pg_policy";
+
+/// Puts what definitions do into a catalog whose relations, types and functions are there.
+pub(super) async fn load(
+    connection: &mut Connection,
+    loading: &mut Loading,
+) -> Result<(), UpstreamError> {
+    let bounds = Bounds::default();
+    let mut below: HashMap<Oid, Vec<Oid>> = HashMap::new();
+    client::each_row(connection, CLOSED, bounds, |row| closed(loading, row)).await?;
+    client::each_row(connection, DEFAULTS, bounds, |row| default(loading, row)).await?;
+    client::each_row(connection, INVOKERS, bounds, |row| invoker(loading, row)).await?;
+    client::each_row(connection, POLICIES, bounds, |row| policy(loading, row)).await?;
+    if loading.relations.values().any(|(_, _, relation)| relation.definition.is_some()) {
+        let mut pair = |mut row: Row<'_>| {
+            below.entry(oid(&mut row)?).or_default().push(oid(&mut row)?);
+            Ok(())
+        };
+        client::each_row(connection, BELOW, bounds, &mut pair).await?;
+    }
+    propagate(loading, &below);
+    Ok(())
+}
+
+fn definition(loading: &mut Loading, relation: Oid) -> Option<&mut Definition> {
+    let (_, _, relation) = loading.relations.get_mut(&relation)?;
+    Some(relation.definition.get_or_insert_default())
+}
+
+fn add(routines: &mut Vec<Routine>, routine: &Routine) {
+    if !routines.contains(routine) {
+        routines.push(routine.clone());
+    }
+}
+
+fn closed(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
+    let (what, object, function) = (row.text()?, oid(&mut row)?, oid(&mut row)?);
+    // One that is not there is in a temporary schema.
+    let Some(routine) = loading.closed.get(&function).cloned() else { return Ok(()) };
+    if what == "t" {
+        if let Some(domain) = loading.catalog.types.get_mut(&object) {
+            add(&mut domain.checks, &routine);
+        }
+        return Ok(());
+    }
+    if let Some(definition) = definition(loading, object) {
+        if what != "w" {
+            add(&mut definition.on_read, &routine);
+        }
+        add(&mut definition.on_write, &routine);
+    }
+    Ok(())
+}
+
+fn default(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
+    let (relation, column) = (oid(&mut row)?, row.text()?);
+    let sequence = match row.field()? {
+        Some(number) => number.parse().ok().and_then(|number| loading.name(number)),
+        None => None,
+    };
+    if let Some(definition) = definition(loading, relation) {
+        definition.defaults.push(SequenceDefault { column: Some(column.into()), sequence });
+    }
+    Ok(())
+}
+
+fn invoker(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
+    let (relation, query) = (oid(&mut row)?, row.text()?);
+    if let Some(definition) = definition(loading, relation) {
+        definition.invoker_query = Some(query.into());
+    }
+    Ok(())
+}
+
+fn policy(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
+    let (relation, command) = (oid(&mut row)?, row.text()?);
+    let (using, check) = (row.field()?, row.field()?);
+    // Without WITH CHECK, new rows are held to USING.
+    let (of_using, of_check) = match (command, check) {
+        ("r", _) => ("r", ""),
+        ("a", _) => ("", "a"),
+        ("w", _) => ("w", "w"),
+        ("d", _) => ("d", ""),
+        (_, Some(_)) => ("rwd", "aw"),
+        (_, None) => ("rawd", ""),
+    };
+    let Some(definition) = definition(loading, relation) else { return Ok(()) };
+    for (commands, condition) in [(of_using, using), (of_check, check)] {
+        if let Some(condition) = condition {
+            definition.policies.push(Policy { commands, condition: condition.into() });
+        }
+    }
+    Ok(())
+}
+
+/// What runs below a view runs when the view is used: functions are checked against whoever uses it,
+/// however deep, and so are the sequences of defaults.
+fn propagate(loading: &mut Loading, below: &HashMap<Oid, Vec<Oid>>) {
+    let views: Vec<Oid> = below.keys().copied().collect();
+    let found: Vec<_> =
+        views.into_iter().map(|view| (view, gather(loading, below, view))).collect();
+    for (view, gathered) in found {
+        if gathered == Definition::default() {
+            continue;
+        }
+        let Some(definition) = definition(loading, view) else { continue };
+        gathered.on_read.iter().for_each(|routine| add(&mut definition.on_read, routine));
+        gathered.on_write.iter().for_each(|routine| add(&mut definition.on_write, routine));
+        definition.defaults.extend(gathered.defaults);
+        definition.invokers_below = gathered.invokers_below;
+    }
+}
+
+fn gather(loading: &Loading, below: &HashMap<Oid, Vec<Oid>>, view: Oid) -> Definition {
+    let mut seen = HashSet::from([view]);
+    let mut open = vec![view];
+    let mut gathered = Definition::default();
+    while let Some(next) = open.pop() {
+        for relation in below.get(&next).into_iter().flatten() {
+            if !seen.insert(*relation) {
+                continue;
+            }
+            open.push(*relation);
+            let Some((_, _, found)) = loading.relations.get(relation) else { continue };
+            let Some(definition) = &found.definition else { continue };
+            if definition.invoker_query.is_some() {
+                gathered.invokers_below.extend(loading.name(*relation));
+            }
+            definition.on_read.iter().for_each(|routine| add(&mut gathered.on_read, routine));
+            definition.on_write.iter().for_each(|routine| add(&mut gathered.on_write, routine));
+            let defaults = definition.defaults.iter();
+            gathered.defaults.extend(
+                defaults.map(|default| SequenceDefault { column: None, ..default.clone() }),
+            );
+        }
+    }
+    gathered
+}
