@@ -52,22 +52,31 @@ const TYPES: &str = "SELECT typnamespace, typname, typtype FROM pg_type t \
     WHERE (typrelid = 0 OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND relkind = 'c')) \
     AND oid NOT IN (SELECT typarray FROM pg_type)";
 
+/// What is read, in this order: each statement, and who takes its rows.
+const PARTS: &[(&str, Take)] = &[
+    (SCHEMAS, Loading::schema),
+    (RELATIONS, Loading::relation),
+    (COLUMNS, Loading::column),
+    (SEQUENCES, Loading::sequence),
+    (FUNCTIONS, Loading::function),
+    (OPERATORS, Loading::operator),
+    (TYPES, Loading::type_),
+];
+
+type Take = fn(&mut Loading, Row<'_>) -> Result<(), UpstreamError>;
+
 /// Catalog and fingerprint of one moment. The version is 0, for whoever keeps the catalog to set.
 ///
 /// # Errors
 /// When a statement fails or its result cannot be understood. The connection is of no more use then.
 pub async fn load(connection: &mut Connection) -> Result<(Catalog, Fingerprint), UpstreamError> {
-    let bounds = Bounds::default();
-    let mut loading = Loading::default();
     client::query(connection, BEGIN).await?;
     let fingerprint = fingerprint::take(connection).await?;
-    client::each_row(connection, SCHEMAS, bounds, |row| loading.schema(row)).await?;
-    client::each_row(connection, RELATIONS, bounds, |row| loading.relation(row)).await?;
-    client::each_row(connection, COLUMNS, bounds, |row| loading.column(row)).await?;
-    client::each_row(connection, SEQUENCES, bounds, |row| loading.sequence(row)).await?;
-    client::each_row(connection, FUNCTIONS, bounds, |row| loading.function(row)).await?;
-    client::each_row(connection, OPERATORS, bounds, |row| loading.operator(row)).await?;
-    client::each_row(connection, TYPES, bounds, |row| loading.type_(row)).await?;
+    let mut loading = Loading::default();
+    for (sql, take) in PARTS {
+        let take = |row: Row<'_>| take(&mut loading, row);
+        client::each_row(connection, sql, Bounds::default(), take).await?;
+    }
     client::query(connection, "COMMIT").await?;
     Ok((loading.finish(connection.server_version), fingerprint))
 }
