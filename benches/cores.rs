@@ -27,6 +27,7 @@ fn catalog(others: usize) -> Catalog {
         columns: columns.iter().map(|&column| column.into()).collect(),
         owned_by: None,
         bypassed_row_security: false,
+        runs_code: false,
     };
     let mut public = Schema::default();
     let accounts = ["aid", "bid", "abalance", "filler"];
@@ -35,9 +36,10 @@ fn catalog(others: usize) -> Catalog {
     for n in 0..others {
         public.relations.insert(format!("other_{n}").into(), relation(&accounts));
     }
-    let schemas =
-        [("public".into(), public), ("pg_catalog".into(), Schema::default())].into_iter().collect();
-    Catalog { version: 1, server_version: 150_018, schemas }
+    let schemas = [("public".into(), Arc::new(public)), ("pg_catalog".into(), Arc::default())]
+        .into_iter()
+        .collect();
+    Catalog { version: 1, server_version: 150_018, schemas, public_temporary: true }
 }
 
 fn path() -> Box<[Box<str>]> {

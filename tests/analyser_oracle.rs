@@ -15,6 +15,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use daypass::sql::access::{Access, Columns, Object, Operation};
 use daypass::sql::catalog::{Catalog, Function, Relation, RelationKind, Schema, TypeKind};
@@ -138,6 +139,7 @@ async fn load(client: &Client) -> (Catalog, Vec<Box<str>>) {
             columns: row.get::<_, Vec<String>>(3).into_iter().map(Box::from).collect(),
             owned_by: None,
             bypassed_row_security: false,
+            runs_code: false,
         };
         schemas.get_mut(&text(&row, 0)).unwrap().relations.insert(text(&row, 1), relation);
     }
@@ -156,7 +158,8 @@ async fn load(client: &Client) -> (Catalog, Vec<Box<str>>) {
     }
     let row = client.query_one("select current_schemas(true)::text[]", &[]).await.unwrap();
     let path = row.get::<_, Vec<String>>(0).into_iter().map(Box::from).collect();
-    (Catalog { version: 1, server_version: 0, schemas }, path)
+    let schemas = schemas.into_iter().map(|(name, schema)| (name, Arc::new(schema))).collect();
+    (Catalog { version: 1, server_version: 0, schemas, public_temporary: true }, path)
 }
 
 /// Grants that cover an access as narrowly as the server allows, without the column `except`.

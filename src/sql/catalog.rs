@@ -1,6 +1,7 @@
 //! A snapshot of the names that a server knows. Loaded by `upstream`, read by the analysers.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::name::QualifiedName;
 
@@ -11,8 +12,10 @@ pub struct Catalog {
     pub version: u64,
     /// `server_version_num`, 150018 for 15.18.
     pub server_version: u32,
-    /// By schema name, system schemas included.
-    pub schemas: HashMap<Box<str>, Schema>,
+    /// By schema name, system schemas included. A session's own catalog shares those that it has not changed.
+    pub schemas: HashMap<Box<str>, Arc<Schema>>,
+    /// Whether the server lets everybody make temporary objects (TEMPORARY on the database, to PUBLIC).
+    pub public_temporary: bool,
 }
 
 /// One schema's objects, by name.
@@ -39,6 +42,8 @@ pub struct Relation {
     pub owned_by: Option<(QualifiedName, Box<str>)>,
     /// Row-level security is on, and the service account would bypass it.
     pub bypassed_row_security: bool,
+    /// Rules or triggers that somebody made run with it. Only known of temporary relations.
+    pub runs_code: bool,
 }
 
 /// `pg_class.relkind`.
@@ -87,7 +92,9 @@ pub enum TypeKind {
 impl Catalog {
     /// Whether both know the same, whatever their versions.
     pub fn same_content(&self, other: &Self) -> bool {
-        self.server_version == other.server_version && self.schemas == other.schemas
+        self.server_version == other.server_version
+            && self.public_temporary == other.public_temporary
+            && self.schemas == other.schemas
     }
 
     /// The relation of that qualified name.

@@ -4,6 +4,7 @@
 //! operators among them, can mean nothing of a user's making.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::client::{self, Bounds, Row};
 use super::connect::Connection;
@@ -23,8 +24,8 @@ const SCHEMAS: &str =
 /// What stands in pg_toast only its owner may read, and nobody does by name.
 const RELATIONS: &str = "SELECT c.oid, c.relnamespace, c.relname, c.relkind, \
     c.relrowsecurity AND (r.rolsuper OR r.rolbypassrls \
-        OR (NOT c.relforcerowsecurity AND pg_has_role(r.oid, c.relowner, 'USAGE'))) \
-    FROM pg_class c CROSS JOIN pg_roles r WHERE r.rolname = current_user \
+        OR (NOT c.relforcerowsecurity AND pg_has_role(r.oid, c.relowner, 'USAGE'))), \
+    false FROM pg_class c CROSS JOIN pg_roles r WHERE r.rolname = current_user \
     AND c.relpersistence <> 't' AND c.relnamespace <> 'pg_toast'::regnamespace";
 
 const COLUMNS: &str = "SELECT attrelid, attname FROM pg_attribute \
@@ -52,8 +53,28 @@ const TYPES: &str = "SELECT typnamespace, typname, typtype FROM pg_type t \
     WHERE (typrelid = 0 OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND relkind = 'c')) \
     AND oid NOT IN (SELECT typarray FROM pg_type)";
 
+/// Whether everybody may make temporary objects.
+const TEMPORARY: &str = "SELECT has_database_privilege('public', current_database(), 'TEMPORARY')";
+
+/// The schema with the temporary objects of the session that asks, once it has one.
+const OWN_SCHEMA: &str = "SELECT oid, nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()";
+
+/// Its relations. A policy on one would be of its own making.
+const OWN_RELATIONS: &str = "SELECT oid, relnamespace, relname, relkind, false, \
+    (relhasrules AND relkind <> 'v') OR EXISTS (SELECT FROM pg_trigger t \
+        WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
+    FROM pg_class c WHERE relnamespace = pg_my_temp_schema()";
+
+const OWN_COLUMNS: &str = "SELECT attrelid, attname FROM pg_attribute \
+    WHERE attnum > 0 AND NOT attisdropped AND attrelid IN (SELECT oid FROM pg_class \
+        WHERE relkind <> 'i' AND relnamespace = pg_my_temp_schema()) \
+    ORDER BY attrelid, attnum";
+
+const OWN_TYPES: &str = "SELECT typnamespace, typname, typtype FROM pg_type \
+    WHERE typnamespace = pg_my_temp_schema() AND typrelid = 0 AND typcategory <> 'A'";
+
 /// What is read, in this order: each statement, and who takes its rows.
-const PARTS: &[(&str, Take)] = &[
+pub(super) const PARTS: &[(&str, Take)] = &[
     (SCHEMAS, Loading::schema),
     (RELATIONS, Loading::relation),
     (COLUMNS, Loading::column),
@@ -61,9 +82,18 @@ const PARTS: &[(&str, Take)] = &[
     (FUNCTIONS, Loading::function),
     (OPERATORS, Loading::operator),
     (TYPES, Loading::type_),
+    (TEMPORARY, Loading::temporary),
 ];
 
-type Take = fn(&mut Loading, Row<'_>) -> Result<(), UpstreamError>;
+/// What a session's own connection adds: its temporary objects.
+pub(super) const OWN_PARTS: &[(&str, Take)] = &[
+    (OWN_SCHEMA, Loading::schema),
+    (OWN_RELATIONS, Loading::relation),
+    (OWN_COLUMNS, Loading::column),
+    (OWN_TYPES, Loading::type_),
+];
+
+pub(super) type Take = fn(&mut Loading, Row<'_>) -> Result<(), UpstreamError>;
 
 /// Catalog and fingerprint of one moment. The version is 0, for whoever keeps the catalog to set.
 ///
@@ -85,7 +115,8 @@ type Oid = u32;
 
 /// A catalog by number, while its parts arrive.
 #[derive(Default)]
-struct Loading {
+pub(super) struct Loading {
+    public_temporary: bool,
     schemas: HashMap<Oid, (Box<str>, Schema)>,
     relations: HashMap<Oid, (Oid, Box<str>, Relation)>,
 }
@@ -111,8 +142,14 @@ impl Loading {
             other => return Err(UpstreamError::Catalog(format!("relkind {other:?}"))),
         };
         let bypassed_row_security = row.text()? == "t";
-        let relation =
-            Relation { kind, columns: Vec::new(), owned_by: None, bypassed_row_security };
+        let runs_code = row.text()? == "t";
+        let relation = Relation {
+            kind,
+            columns: Vec::new(),
+            owned_by: None,
+            bypassed_row_security,
+            runs_code,
+        };
         self.relations.insert(oid, (schema, name, relation));
         Ok(())
     }
@@ -163,18 +200,29 @@ impl Loading {
         Ok(())
     }
 
+    fn temporary(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        self.public_temporary = row.text()? == "t";
+        Ok(())
+    }
+
     /// The schema that the next field names by number; `None` for a temporary one.
     fn schema_of(&mut self, row: &mut Row<'_>) -> Result<Option<&mut Schema>, UpstreamError> {
         Ok(self.schemas.get_mut(&oid(row)?).map(|(_, schema)| schema))
     }
 
-    fn finish(mut self, server_version: u32) -> Catalog {
+    pub(super) fn finish(mut self, server_version: u32) -> Catalog {
         for (_, (schema, name, relation)) in self.relations {
             if let Some((_, schema)) = self.schemas.get_mut(&schema) {
                 schema.relations.insert(name, relation);
             }
         }
-        Catalog { version: 0, server_version, schemas: self.schemas.into_values().collect() }
+        let schemas = self.schemas.into_values().map(|(name, schema)| (name, Arc::new(schema)));
+        Catalog {
+            version: 0,
+            server_version,
+            schemas: schemas.collect(),
+            public_temporary: self.public_temporary,
+        }
     }
 }
 

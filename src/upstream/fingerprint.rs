@@ -45,7 +45,8 @@ const SUMS: &str = "WITH \
     (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
         FROM pg_operator WHERE oprnamespace NOT IN (SELECT oid FROM system)), \
     (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
-        FROM pg_type WHERE typtype <> 'c' AND typcategory <> 'A'))";
+        FROM pg_type WHERE typtype <> 'c' AND typcategory <> 'A'), \
+    has_database_privilege('public', current_database(), 'TEMPORARY'))";
 
 /// Where the catalogs stand now, or in the transaction that is open.
 ///

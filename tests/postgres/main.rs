@@ -13,6 +13,7 @@ mod support;
 mod drivers;
 mod large;
 mod life;
+mod names;
 mod outage;
 mod protocol;
 mod rust_driver;

@@ -2,9 +2,8 @@
 
 use pg_raw_parse::nodes::TypeName;
 
-use super::guarded::is_temporary_schema;
 use super::needs::Target;
-use super::walk::{Walk, Walked, refuse_temporary, undefined, unsupported};
+use super::walk::{Walk, Walked, undefined, unsupported};
 use crate::sql::access::{Object, Operation};
 
 impl<'t> Walk<'t> {
@@ -49,9 +48,6 @@ impl<'t> Walk<'t> {
             [schema, name] | [_, schema, name] => {
                 if *schema == "pg_catalog" {
                     return Ok(());
-                }
-                if is_temporary_schema(schema) {
-                    return refuse_temporary();
                 }
                 let (schema, objects) = self.schema(schema)?;
                 let element = name.trim_start_matches('_');
