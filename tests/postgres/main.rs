@@ -11,6 +11,7 @@
 mod support;
 
 mod drivers;
+mod explain;
 mod large;
 mod life;
 mod names;

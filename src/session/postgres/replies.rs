@@ -1,6 +1,7 @@
 //! What the server says: passed on as it came, but for what answers a message of our own.
 
 use crate::audit::record::Outcome;
+use crate::session::call::EXPLAIN;
 use crate::session::output::{Command, Output};
 use crate::session::refusal::Refusal;
 use crate::session::scope::Analysed;
@@ -476,10 +477,16 @@ impl Conversation {
                     self.at_boundary(status, env, out);
                 }
                 Some(Slot::Call { call, asked, .. }) => {
-                    if !*asked {
-                        *asked = true;
-                        out.command(Command::Call(call.clone()));
+                    if std::mem::replace(asked, true) {
+                        return;
                     }
+                    let call = call.clone();
+                    if *call.name != *EXPLAIN {
+                        out.command(Command::Call(call));
+                        return;
+                    }
+                    let answer = self.explain(&call, env);
+                    self.on_call_result(answer, env, out);
                     return;
                 }
                 _ => return,

@@ -141,8 +141,9 @@ fn finish(
     for literal in measured.literals.iter().skip(first).take_while(inside) {
         literals.push(literal.range.clone());
         let body = text.get(literal.range.clone()).unwrap_or_default();
-        // The body of a function or DO block may set a password.
-        let code = matches!(kind.class, Class::Function | Class::Ddl | Class::Role);
+        // The body of a function or DO block may set a password, as may a statement that is to be explained.
+        let code = matches!(kind.class, Class::Function | Class::Ddl | Class::Role)
+            || matches!(kind.effect, Effect::Call(_));
         let body_hides = code && credentials_hint(body);
         if literal.text && (hide_all || body_hides) {
             credentials.push(literal.range.clone());

@@ -57,6 +57,7 @@ fn text(random: &mut Random) -> String {
         18 => format!("DROP TABLE {relation}"),
         19 => "SAVEPOINT s".to_owned(),
         20 => "ROLLBACK TO s".to_owned(),
+        _ if random.one_in(2) => format!("CALL daypass.explain('SELECT a FROM {relation}')"),
         _ => "CALL daypass.whoami()".to_owned(),
     }
 }
