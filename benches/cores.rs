@@ -34,8 +34,9 @@ fn catalog(others: usize) -> Catalog {
     for n in 0..others {
         public.relations.insert(format!("other_{n}").into(), relation(&accounts));
     }
-    let schemas =
-        [("public".into(), public), ("pg_catalog".into(), Schema::default())].into_iter().collect();
+    let schemas = [("public".into(), Arc::new(public)), ("pg_catalog".into(), Arc::default())]
+        .into_iter()
+        .collect();
     Catalog { version: 1, server_version: 150_018, schemas, ..Catalog::default() }
 }
 

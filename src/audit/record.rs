@@ -173,6 +173,8 @@ pub enum Kind {
     Request,
     /// A token was issued or revoked.
     Token,
+    /// Somebody asked what a statement would need.
+    Explain,
     /// The configuration was read again: applied, and what has changed; or refused.
     Configuration,
     /// The recorder opened its stream, went on in another file, or closed it.

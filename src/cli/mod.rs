@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod client;
 mod deny;
+mod explain;
 mod grant;
 mod output;
 mod request;
@@ -60,6 +61,8 @@ enum Verb {
     Approve(approve::Arguments),
     /// Deny a request
     Deny(deny::Arguments),
+    /// Say what a statement needs, and which grant allows it; it does not run
+    Explain(explain::Arguments),
     /// List and end open sessions
     Session(session::Arguments),
     /// Read the audit stream
@@ -164,6 +167,7 @@ async fn as_client(verb: Verb) -> Result<Exit, Failure> {
         Verb::Request(arguments) => request::run(arguments, &client).await,
         Verb::Approve(arguments) => approve::run(arguments, &client).await,
         Verb::Deny(arguments) => deny::run(arguments, &client).await,
+        Verb::Explain(arguments) => explain::run(arguments, &client).await,
         Verb::Session(arguments) => session::run(arguments, &client).await,
         Verb::Audit(arguments) => audit::run(arguments, &client).await,
         Verb::Serve(_) | Verb::Check(_) => Ok(Exit::Usage),

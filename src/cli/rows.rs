@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::output::Present;
 use crate::control::model::{
-    GrantInfo, GrantState, OpenSession, RequestInfo, RequestState, TokenInfo, TokenState,
+    ExplainedAccess, GrantInfo, GrantState, OpenSession, RequestInfo, RequestState, TokenInfo,
+    TokenState,
 };
 use crate::control::words::moment;
 use crate::time::Timestamp;
@@ -141,6 +142,30 @@ impl Present for RequestInfo {
             ("grant", self.grant.clone().unwrap_or_default()),
         ]);
         fields
+    }
+}
+
+impl Present for ExplainedAccess {
+    const HEADINGS: &'static [&'static str] =
+        &["STATEMENT", "CLASS", "NEEDS", "DECISION", "MISSING"];
+
+    fn cells(&self) -> Vec<String> {
+        let decision = match (self.allowed, self.grants.as_slice()) {
+            (false, _) => "not granted".to_owned(),
+            (true, []) => "needs no grant".to_owned(),
+            (true, grants) => format!("allowed by {}", grants.join(", ")),
+        };
+        vec![
+            format!("{}: {}", self.statement, self.command),
+            self.class.clone(),
+            self.access.clone().unwrap_or_default(),
+            decision,
+            self.missing.clone().unwrap_or_default(),
+        ]
+    }
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        Self::HEADINGS.iter().copied().zip(self.cells()).collect()
     }
 }
 

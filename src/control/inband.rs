@@ -6,7 +6,8 @@ use crate::control::service::Service;
 use crate::control::words::moment;
 use crate::grant::Actor;
 use crate::session::call::{
-    BoundCall, CallError, CallFuture, CallReply, Calls, InBandCaller, PROCEDURES, Procedure,
+    BoundCall, CallError, CallFuture, CallReply, Calls, EXPLAIN, InBandCaller, PROCEDURES,
+    Procedure,
 };
 
 type Rows = Vec<Vec<Option<String>>>;
@@ -74,6 +75,8 @@ impl Service {
                 vec![some([request.id, word(&request.state)])]
             }
             "session" => self.session_row(caller, &actor),
+            // The session answers it and does not ask here.
+            EXPLAIN => return Err(ControlError::unavailable("only the session can explain that")),
             _ => PROCEDURES
                 .iter()
                 .map(|known| some([known.signature(), known.summary.to_owned()]))

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::grant::{GrantLimits, Revocation};
+use crate::session::explain::{Explained, class_word};
 use crate::session::registry::SessionInfo;
 use crate::sql::Engine;
 use crate::time::Timestamp;
@@ -91,6 +92,55 @@ pub struct CreateGrant {
     /// Where its statements may run. Refused when set: nothing enforces it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
+}
+
+/// Body of `POST /v1/explain`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Explain {
+    /// Whose grants are looked at.
+    pub principal: String,
+    /// Which entry of the configuration it is for.
+    pub database: String,
+    /// The statements. None of them runs.
+    pub sql: String,
+}
+
+/// One thing that a statement needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExplainedAccess {
+    /// Which statement of the text, from 1.
+    pub statement: usize,
+    /// `SELECT`, `CREATE TABLE` …
+    pub command: String,
+    /// `READ`, `WRITE`, `DDL`, `ROLE`, `FUNCTION`, `MISC`.
+    pub class: String,
+    /// What is needed, in the privilege grammar; nothing when the statement needs nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<String>,
+    /// Whether it is granted.
+    pub allowed: bool,
+    /// The grants that allow it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<String>,
+    /// The smallest privilege that is missing for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
+
+impl From<Explained> for ExplainedAccess {
+    fn from(line: Explained) -> Self {
+        Self {
+            statement: line.statement,
+            command: line.command.to_owned(),
+            class: class_word(line.class).to_owned(),
+            allowed: line.is_allowed(),
+            access: line.access,
+            grants: line.grants,
+            missing: line.missing,
+        }
+    }
 }
 
 /// A grant as the API shows it.

@@ -118,7 +118,9 @@ async fn run(
         metrics: Arc::clone(&metrics),
         phase: phase.clone(),
     };
-    let current = Arc::new(ArcSwap::from_pointee(fixed.house(&config, &mut plan, None)));
+    let house = fixed.house(&config, &mut plan, None);
+    service.set_names(reload::names(&house));
+    let current = Arc::new(ArcSwap::from_pointee(house));
     let workers = Arc::new(
         Workers::start(plan.threads)
             .map_err(|error| ServeError::start("the session threads", error))?,

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::audit::record::{AuditRecord, Kind};
 use crate::audit::recorder::{Mode, Recorder};
 use crate::config::{Config, ConfigErrors};
-use crate::control::service::{Rules, Service};
+use crate::control::service::{Names, Rules, Service};
 use crate::grant::request::ApprovalRule;
 use crate::session::news::Phase;
 use crate::session::postgres::SessionLimits;
@@ -85,6 +85,15 @@ pub(super) fn rules(config: &Config, plan: &Plan) -> Rules {
     }
 }
 
+/// What statements are read with, to be explained.
+pub(super) fn names(house: &House) -> Names {
+    let catalogs = house.databases.iter();
+    Names {
+        catalogs: catalogs.map(|known| (Arc::clone(&known.name), known.catalogs.clone())).collect(),
+        limits: house.shared.limits.parse,
+    }
+}
+
 /// Reads the configuration again, whenever it is told to.
 pub(super) struct Reloader {
     pub(super) fixed: Fixed,
@@ -145,6 +154,7 @@ impl Reloader {
         self.fixed.service.set_rules(rules(&config, &plan));
         let before = self.current.load_full();
         let house = Arc::new(self.fixed.house(&config, &mut plan, Some(&before)));
+        self.fixed.service.set_names(names(&house));
         self.current.store(Arc::clone(&house));
         self.listening.apply(bound, plan.listeners);
         for database in &before.databases {

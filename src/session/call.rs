@@ -106,6 +106,9 @@ pub struct Procedure {
     pub summary: &'static str,
 }
 
+/// The procedure that the session answers itself: only it knows what names mean there.
+pub const EXPLAIN: &str = "explain";
+
 /// Everything that can be called, in the order of `help()`.
 pub const PROCEDURES: &[Procedure] = &[
     Procedure {
@@ -163,6 +166,13 @@ pub const PROCEDURES: &[Procedure] = &[
         optional: &[],
         columns: &["request", "state"],
         summary: "withdraw your request",
+    },
+    Procedure {
+        name: EXPLAIN,
+        required: &["statement"],
+        optional: &[],
+        columns: &["statement", "class", "needs", "decision", "missing"],
+        summary: "what a statement needs here, and which grant allows it; it does not run",
     },
     Procedure {
         name: "session",
@@ -242,9 +252,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_where_to_look() {
-        let error = Procedure::find("explain").unwrap_err();
+        let error = Procedure::find("rewind").unwrap_err();
         assert_eq!(error.sqlstate, "42883");
-        assert_eq!(error.message, "procedure daypass.explain does not exist");
+        assert_eq!(error.message, "procedure daypass.rewind does not exist");
         assert!(error.hint.unwrap().contains("daypass.help()"));
     }
 

@@ -26,6 +26,11 @@ impl Gate {
         Self { held, used: Vec::new(), last: RefCell::default() }
     }
 
+    /// The grants that it decides by.
+    pub const fn held(&self) -> &HeldGrants {
+        &self.held
+    }
+
     /// Other grants hold from now on.
     pub fn replace(&mut self, held: HeldGrants) {
         if !self.held.same(&held) {

@@ -1,10 +1,11 @@
 //! One client connection and what it holds upstream.
 //!
 //! The machine of a session does no I/O: [`postgres`] is the conversation on one wire, and what it
-//! shares with the other stands beside it: [`gate`] decides, [`trail`] records, [`scope`] knows what names
+//! shares with the other stands beside it: [`gate`] decides, [`explain`] says how it would, [`trail`] records, [`scope`] knows what names
 //! mean, [`output`] is what it asks for. [`relay`] is the shell: both sockets, the clock, the tasks.
 
 pub mod call;
+pub mod explain;
 pub mod gate;
 mod io;
 pub mod news;

@@ -109,9 +109,6 @@ enum Event {
     Timer,
 }
 
-/// So many events of sockets that are never at rest may come before others get their turn.
-const IO_TURNS_MAX: u32 = 16;
-
 /// What is known of the backend, to cancel it.
 #[derive(Clone)]
 struct Backend {
@@ -142,7 +139,6 @@ struct Running {
     client_gone: Option<(Instant, bool)>,
     /// Bytes of the server's that the machine has taken; gone from the buffer once they are written.
     server_taken: usize,
-    io_turns: u32,
     reason: &'static str,
 }
 
@@ -184,7 +180,6 @@ impl Relay {
             closing: None,
             client_gone: None,
             server_taken: 0,
-            io_turns: 0,
             reason: "the client closed the connection",
         };
         running.run(&snapshot).await;
@@ -386,25 +381,16 @@ impl Running {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// What is next: the sockets first, unless they have been for long.
+    /// What is next. A grant that was made or revoked before a statement was sent counts for it, and
+    /// sockets that are never at rest hold up neither: so the sockets come last.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if self.io_turns < IO_TURNS_MAX
-            && let Poll::Ready(happened) = self.io.poll(&self.relay.worker.scratch, cx)
-        {
-            self.io_turns += 1;
-            return Poll::Ready(Event::Io(happened));
-        }
-        let late = std::mem::take(&mut self.io_turns) == IO_TURNS_MAX;
         if let Poll::Ready(news) = self.news.poll(cx) {
             return Poll::Ready(Event::News(news));
         }
         if self.timer_due.is_some() && self.timer.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Event::Timer);
         }
-        if late {
-            return self.io.poll(&self.relay.worker.scratch, cx).map(Event::Io);
-        }
-        Poll::Pending
+        self.io.poll(&self.relay.worker.scratch, cx).map(Event::Io)
     }
 
     fn handle(&mut self, event: Event) {

@@ -55,6 +55,8 @@ pub struct Meaning {
     pub catalog: Arc<Catalog>,
     /// Schemas in the order in which the server searches them.
     pub path: Box<[Box<str>]>,
+    /// Whose: one session's alone, which knows of things that others do not see.
+    pub own: bool,
     analyses: RefCell<Analyses>,
     /// Statements that differ in their literals alone need the same, which is then the very same list:
     /// decided once, written once.
@@ -76,13 +78,20 @@ const CACHED_TEXT_BYTES_MAX: usize = 16 * 1024;
 const ACCESSES_MAX: usize = 1_024;
 
 impl Meaning {
-    fn new(catalog: Arc<Catalog>, path: Box<[Box<str>]>) -> Self {
+    fn new(catalog: Arc<Catalog>, path: Box<[Box<str>]>, own: bool) -> Self {
         let analyses = Analyses {
             by_text: HashMap::new(),
             seen_once: Box::default(),
             hasher: RandomState::new(),
         };
-        Self { catalog, path, analyses: RefCell::new(analyses), accesses: RefCell::default() }
+        let analyses = RefCell::new(analyses);
+        Self { catalog, path, own, analyses, accesses: RefCell::default() }
+    }
+
+    /// The meaning of names for one session alone. No other gets it from [`Meanings`], whose catalogs are
+    /// told apart by versions that this one has no part in.
+    pub fn own(catalog: Catalog, path: Box<[Box<str>]>) -> Rc<Self> {
+        Rc::new(Self::new(Arc::new(catalog), path, true))
     }
 
     /// What `text` says under this meaning.
@@ -177,7 +186,7 @@ impl Meanings {
         if self.current.len() >= MEANINGS_MAX {
             self.current.clear();
         }
-        let meaning = Rc::new(Meaning::new(Arc::clone(catalog), key.1.clone()));
+        let meaning = Rc::new(Meaning::new(Arc::clone(catalog), key.1.clone(), false));
         self.current.insert(key, Rc::clone(&meaning));
         meaning
     }

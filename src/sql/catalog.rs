@@ -1,6 +1,7 @@
 //! A snapshot of the names that a server knows. Loaded by `upstream`, read by the analysers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::name::QualifiedName;
 
@@ -11,8 +12,8 @@ pub struct Catalog {
     pub version: u64,
     /// `server_version_num`, 150018 for 15.18.
     pub server_version: u32,
-    /// By schema name, system schemas included.
-    pub schemas: HashMap<Box<str>, Schema>,
+    /// By schema name, system schemas included. A session's own catalog shares those that it has not changed.
+    pub schemas: HashMap<Box<str>, Arc<Schema>>,
     /// By number: all but the row types of tables and views.
     pub types: HashMap<TypeId, Type>,
     /// Casts by source and target, and whether each is applied without being asked for.
@@ -21,6 +22,8 @@ pub struct Catalog {
     pub called_casts: Vec<CalledCast>,
     /// Sequences by their number, which a parameter may carry instead of a name.
     pub sequences: HashMap<u32, QualifiedName>,
+    /// Whether the server lets everybody make temporary objects (TEMPORARY on the database, to PUBLIC).
+    pub public_temporary: bool,
 }
 
 /// `pg_type.oid`; 0 stands for none.
@@ -59,6 +62,8 @@ pub struct Relation {
     pub bypassed_row_security: bool,
     /// What its definition does as whoever uses it; most relations have nothing of the kind.
     pub definition: Option<Box<Definition>>,
+    /// Rules or triggers that somebody made run with it. Only known of temporary relations.
+    pub runs_code: bool,
 }
 
 /// What a relation's definition does with the rights of whoever uses it, not with its owner's.
@@ -246,6 +251,7 @@ impl Catalog {
     /// Whether both know the same, whatever their versions.
     pub fn same_content(&self, other: &Self) -> bool {
         self.server_version == other.server_version
+            && self.public_temporary == other.public_temporary
             && self.schemas == other.schemas
             && self.types == other.types
             && self.casts == other.casts

@@ -4,6 +4,7 @@
 //! operators among them, can mean nothing of a user's making.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::client::{self, Bounds, Row};
 use super::connect::Connection;
@@ -28,8 +29,8 @@ const SCHEMAS: &str = "SELECT oid, nspname, NOT EXISTS (SELECT FROM aclexplode(n
 /// What stands in pg_toast only its owner may read, and nobody does by name.
 const RELATIONS: &str = "SELECT c.oid, c.relnamespace, c.relname, c.relkind, \
     c.relrowsecurity AND (r.rolsuper OR r.rolbypassrls \
-        OR (NOT c.relforcerowsecurity AND pg_has_role(r.oid, c.relowner, 'USAGE'))) \
-    FROM pg_class c CROSS JOIN pg_roles r WHERE r.rolname = current_user \
+        OR (NOT c.relforcerowsecurity AND pg_has_role(r.oid, c.relowner, 'USAGE'))), \
+    false FROM pg_class c CROSS JOIN pg_roles r WHERE r.rolname = current_user \
     AND c.relpersistence <> 't' AND c.relnamespace <> 'pg_toast'::regnamespace";
 
 const COLUMNS: &str = "SELECT attrelid, attname, atttypid FROM pg_attribute \
@@ -82,24 +83,68 @@ const TYPES: &str = "SELECT t.oid, t.typnamespace, t.typname, t.typtype, t.typca
     LEFT JOIN pg_class c ON c.oid = coalesce(e.typrelid, t.typrelid) \
     WHERE c.oid IS NULL OR c.relkind = 'c'";
 
+/// Whether everybody may make temporary objects.
+const TEMPORARY: &str = "SELECT has_database_privilege('public', current_database(), 'TEMPORARY')";
+
+/// The schema with the temporary objects of the session that asks, once it has one.
+const OWN_SCHEMA: &str =
+    "SELECT oid, nspname, false FROM pg_namespace WHERE oid = pg_my_temp_schema()";
+
+/// Its relations. A policy on one would be of its own making.
+const OWN_RELATIONS: &str = "SELECT oid, relnamespace, relname, relkind, false, \
+    (relhasrules AND relkind <> 'v') OR EXISTS (SELECT FROM pg_trigger t \
+        WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
+    FROM pg_class c WHERE relnamespace = pg_my_temp_schema()";
+
+const OWN_COLUMNS: &str = "SELECT attrelid, attname, atttypid FROM pg_attribute \
+    WHERE attnum > 0 AND NOT attisdropped AND attrelid IN (SELECT oid FROM pg_class \
+        WHERE relkind <> 'i' AND relnamespace = pg_my_temp_schema()) \
+    ORDER BY attrelid, attnum";
+
+const OWN_TYPES: &str = "SELECT oid, typnamespace, typname, typtype, typcategory, typispreferred, \
+    NULL, typbasetype FROM pg_type \
+    WHERE typnamespace = pg_my_temp_schema() AND typrelid = 0 AND typcategory <> 'A'";
+
+/// What is read, in this order: each statement, and who takes its rows.
+pub(super) const PARTS: &[(&str, Take)] = &[
+    (SCHEMAS, Loading::schema),
+    (RELATIONS, Loading::relation),
+    (COLUMNS, Loading::column),
+    (SEQUENCES, Loading::sequence),
+    (FUNCTIONS, Loading::function),
+    (OPERATORS, Loading::operator),
+    (TYPES, Loading::type_),
+    (CASTS, Loading::cast),
+    (TEMPORARY, Loading::temporary),
+    (definitions::CLOSED, definitions::closed),
+    (definitions::DEFAULTS, definitions::default),
+    (definitions::INVOKERS, definitions::invoker),
+    (definitions::POLICIES, definitions::policy),
+    (definitions::BELOW, definitions::below),
+];
+
+/// What a session's own connection adds: its temporary objects.
+pub(super) const OWN_PARTS: &[(&str, Take)] = &[
+    (OWN_SCHEMA, Loading::schema),
+    (OWN_RELATIONS, Loading::relation),
+    (OWN_COLUMNS, Loading::column),
+    (OWN_TYPES, Loading::type_),
+];
+
+pub(super) type Take = fn(&mut Loading, Row<'_>) -> Result<(), UpstreamError>;
+
 /// Catalog and fingerprint of one moment. The version is 0, for whoever keeps the catalog to set.
 ///
 /// # Errors
 /// When a statement fails or its result cannot be understood. The connection is of no more use then.
 pub async fn load(connection: &mut Connection) -> Result<(Catalog, Fingerprint), UpstreamError> {
-    let bounds = Bounds::default();
-    let mut loading = Loading::default();
     client::query(connection, BEGIN).await?;
     let fingerprint = fingerprint::take(connection).await?;
-    client::each_row(connection, SCHEMAS, bounds, |row| loading.schema(row)).await?;
-    client::each_row(connection, RELATIONS, bounds, |row| loading.relation(row)).await?;
-    client::each_row(connection, COLUMNS, bounds, |row| loading.column(row)).await?;
-    client::each_row(connection, SEQUENCES, bounds, |row| loading.sequence(row)).await?;
-    client::each_row(connection, FUNCTIONS, bounds, |row| loading.function(row)).await?;
-    client::each_row(connection, OPERATORS, bounds, |row| loading.operator(row)).await?;
-    client::each_row(connection, TYPES, bounds, |row| loading.type_(row)).await?;
-    client::each_row(connection, CASTS, bounds, |row| loading.cast(row)).await?;
-    definitions::load(connection, &mut loading).await?;
+    let mut loading = Loading::default();
+    for (sql, take) in PARTS {
+        let take = |row: Row<'_>| take(&mut loading, row);
+        client::each_row(connection, sql, Bounds::default(), take).await?;
+    }
     client::query(connection, "COMMIT").await?;
     Ok((loading.finish(connection.server_version), fingerprint))
 }
@@ -113,6 +158,8 @@ pub(super) struct Loading {
     pub relations: HashMap<Oid, (Oid, Box<str>, Relation)>,
     /// Functions that PUBLIC may not execute.
     pub closed: HashMap<Oid, Routine>,
+    /// Which relations a view reads itself.
+    pub below: HashMap<Oid, Vec<Oid>>,
     pub catalog: Catalog,
 }
 
@@ -138,7 +185,8 @@ impl Loading {
             other => return Err(UpstreamError::Catalog(format!("relkind {other:?}"))),
         };
         let bypassed_row_security = row.text()? == "t";
-        let relation = Relation { kind, bypassed_row_security, ..Relation::default() };
+        let runs_code = row.text()? == "t";
+        let relation = Relation { kind, bypassed_row_security, runs_code, ..Relation::default() };
         self.relations.insert(oid, (schema, name, relation));
         Ok(())
     }
@@ -266,7 +314,13 @@ impl Loading {
         Some(QualifiedName::new(schema.clone(), name.clone()))
     }
 
-    fn finish(mut self, server_version: u32) -> Catalog {
+    fn temporary(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        self.catalog.public_temporary = row.text()? == "t";
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self, server_version: u32) -> Catalog {
+        definitions::propagate(&mut self);
         for (oid, (schema, name, mut relation)) in self.relations {
             if let Some((in_schema, schema)) = self.schemas.get_mut(&schema) {
                 if relation.kind == RelationKind::Sequence {
@@ -278,8 +332,8 @@ impl Loading {
                 schema.relations.insert(name, relation);
             }
         }
-        let schemas = self.schemas.into_values().collect();
-        Catalog { server_version, schemas, ..self.catalog }
+        let schemas = self.schemas.into_values().map(|(name, schema)| (name, Arc::new(schema)));
+        Catalog { server_version, schemas: schemas.collect(), ..self.catalog }
     }
 }
 

@@ -9,14 +9,13 @@
 use std::collections::{HashMap, HashSet};
 
 use super::catalog::{Loading, Oid, oid};
-use super::client::{self, Bounds, Row};
-use super::connect::Connection;
+use super::client::Row;
 use super::error::UpstreamError;
 use crate::sql::catalog::{Definition, Policy, Routine, SequenceDefault};
 
 /// `(what, object, function)`: what is `v` (a view's query or a table's rule), `w` (runs on writes),
 /// `p` (row security) or `t` (a domain's check).
-const CLOSED: &str = "WITH pattern AS (SELECT ':(?:funcid|opfuncid|aggfnoid|winfnoid) (' \
+pub(super) const CLOSED: &str = "WITH pattern AS (SELECT ':(?:funcid|opfuncid|aggfnoid|winfnoid) (' \
         || string_agg(oid::text, '|') || ') ' AS p FROM pg_proc p WHERE proacl IS NOT NULL \
         AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) \
             WHERE grantee = 0 AND privilege_type = 'EXECUTE')), \
@@ -36,7 +35,7 @@ const CLOSED: &str = "WITH pattern AS (SELECT ':(?:funcid|opfuncid|aggfnoid|winf
     SELECT DISTINCT what, object, found[1] FROM pattern, trees, regexp_matches(tree, p, 'g') found";
 
 /// A sequence is there when the default names it by a constant, as `serial` does.
-const DEFAULTS: &str = "SELECT d.adrelid, a.attname, s.oid FROM pg_attrdef d \
+pub(super) const DEFAULTS: &str = "SELECT d.adrelid, a.attname, s.oid FROM pg_attrdef d \
     JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated = '' \
     LEFT JOIN (pg_depend n JOIN pg_class s ON n.refclassid = 'pg_class'::regclass \
         AND s.oid = n.refobjid AND s.relkind = 'S') \
@@ -46,7 +45,7 @@ const DEFAULTS: &str = "SELECT d.adrelid, a.attname, s.oid FROM pg_attrdef d \
         AND proname IN ('nextval', 'currval', 'setval', 'lastval'))";
 
 /// Which relations a view reads itself.
-const BELOW: &str = "SELECT DISTINCT r.ev_class, d.refobjid FROM pg_rewrite r \
+pub(super) const BELOW: &str = "SELECT DISTINCT r.ev_class, d.refobjid FROM pg_rewrite r \
     JOIN pg_class v ON v.oid = r.ev_class AND v.relkind = 'v' \
     JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
         AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class \
@@ -54,34 +53,12 @@ const BELOW: &str = "SELECT DISTINCT r.ev_class, d.refobjid FROM pg_rewrite r \
     WHERE r.ev_class >= 16384 AND d.refobjid >= 16384";
 
 /// The option's value is any spelling of a boolean.
-const INVOKERS: &str = "SELECT oid, pg_get_viewdef(oid) FROM pg_class WHERE relkind = 'v' \
+pub(super) const INVOKERS: &str = "SELECT oid, pg_get_viewdef(oid) FROM pg_class WHERE relkind = 'v' \
     AND reloptions::text ~* 'security_invoker=' \
     AND NOT reloptions::text ~* 'security_invoker=(f|n|of|0)'";
 
-const POLICIES: &str = "SELECT polrelid, polcmd, pg_get_expr(polqual, polrelid), \
+pub(super) const POLICIES: &str = "SELECT polrelid, polcmd, pg_get_expr(polqual, polrelid), \
     pg_get_expr(polwithcheck, polrelid) FROM pg_policy";
-
-/// Puts what definitions do into a catalog whose relations, types and functions are there.
-pub(super) async fn load(
-    connection: &mut Connection,
-    loading: &mut Loading,
-) -> Result<(), UpstreamError> {
-    let bounds = Bounds::default();
-    let mut below: HashMap<Oid, Vec<Oid>> = HashMap::new();
-    client::each_row(connection, CLOSED, bounds, |row| closed(loading, row)).await?;
-    client::each_row(connection, DEFAULTS, bounds, |row| default(loading, row)).await?;
-    client::each_row(connection, INVOKERS, bounds, |row| invoker(loading, row)).await?;
-    client::each_row(connection, POLICIES, bounds, |row| policy(loading, row)).await?;
-    if loading.relations.values().any(|(_, _, relation)| relation.definition.is_some()) {
-        let mut pair = |mut row: Row<'_>| {
-            below.entry(oid(&mut row)?).or_default().push(oid(&mut row)?);
-            Ok(())
-        };
-        client::each_row(connection, BELOW, bounds, &mut pair).await?;
-    }
-    propagate(loading, &below);
-    Ok(())
-}
 
 fn definition(loading: &mut Loading, relation: Oid) -> Option<&mut Definition> {
     let (_, _, relation) = loading.relations.get_mut(&relation)?;
@@ -94,7 +71,7 @@ fn add(routines: &mut Vec<Routine>, routine: &Routine) {
     }
 }
 
-fn closed(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
+pub(super) fn closed(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
     let (what, object, function) = (row.text()?, oid(&mut row)?, oid(&mut row)?);
     // One that is not there is in a temporary schema.
     let Some(routine) = loading.closed.get(&function).cloned() else { return Ok(()) };
@@ -113,7 +90,7 @@ fn closed(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> 
     Ok(())
 }
 
-fn default(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
+pub(super) fn default(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
     let (relation, column) = (oid(&mut row)?, row.text()?);
     let sequence = match row.field()? {
         Some(number) => number.parse().ok().and_then(|number| loading.name(number)),
@@ -125,7 +102,7 @@ fn default(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError>
     Ok(())
 }
 
-fn invoker(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
+pub(super) fn invoker(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
     let (relation, query) = (oid(&mut row)?, row.text()?);
     if let Some(definition) = definition(loading, relation) {
         definition.invoker_query = Some(query.into());
@@ -133,7 +110,7 @@ fn invoker(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError>
     Ok(())
 }
 
-fn policy(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
+pub(super) fn policy(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
     let (relation, command) = (oid(&mut row)?, row.text()?);
     let (using, check) = (row.field()?, row.field()?);
     // Without WITH CHECK, new rows are held to USING.
@@ -154,12 +131,20 @@ fn policy(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> 
     Ok(())
 }
 
+pub(super) fn below(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
+    let (view, relation) = (oid(&mut row)?, oid(&mut row)?);
+    loading.below.entry(view).or_default().push(relation);
+    Ok(())
+}
+
 /// What runs below a view runs when the view is used: functions are checked against whoever uses it,
-/// however deep, and so are the sequences of defaults.
-fn propagate(loading: &mut Loading, below: &HashMap<Oid, Vec<Oid>>) {
-    let views: Vec<Oid> = below.keys().copied().collect();
-    let found: Vec<_> =
-        views.into_iter().map(|view| (view, gather(loading, below, view))).collect();
+/// however deep, and so are the sequences of defaults. Done once every part is there.
+pub(super) fn propagate(loading: &mut Loading) {
+    if loading.relations.values().all(|(_, _, relation)| relation.definition.is_none()) {
+        return;
+    }
+    let below = std::mem::take(&mut loading.below);
+    let found: Vec<_> = below.keys().map(|view| (*view, gather(loading, &below, *view))).collect();
     for (view, gathered) in found {
         if gathered == Definition::default() {
             continue;

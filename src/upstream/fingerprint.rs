@@ -58,7 +58,8 @@ const SUMS: &str = "WITH \
         FROM pg_trigger WHERE tgqual IS NOT NULL AND tgrelid NOT IN (SELECT oid FROM temporary)), \
     (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) FROM pg_policy), \
     (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
-        FROM pg_type WHERE typtype <> 'c' AND typcategory <> 'A'))";
+        FROM pg_type WHERE typtype <> 'c' AND typcategory <> 'A'), \
+    has_database_privilege('public', current_database(), 'TEMPORARY'))";
 
 /// Where the catalogs stand now, or in the transaction that is open.
 ///

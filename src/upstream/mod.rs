@@ -6,7 +6,8 @@
 //! - [`client`]: statements of our own
 //! - [`catalogs`]: the server's names, kept current; [`catalog`] loads them once, [`fingerprint`]
 //!   tells cheaply whether they changed; `definitions` loads what definitions do as their user
-//! - [`path`]: asking a session's own connection for its search path
+//! - [`path`], [`overlay`]: asking a session's own connection for its search path, and for names that it
+//!   alone sees
 
 pub mod cancel;
 pub mod catalog;
@@ -17,6 +18,7 @@ mod definitions;
 pub mod error;
 pub mod fingerprint;
 pub mod login;
+pub mod overlay;
 pub mod path;
 pub mod target;
 mod tls;
@@ -27,6 +29,7 @@ pub use client::query;
 pub use connect::{Connection, Peer, connect};
 pub use error::{LoginError, TargetError, UpstreamError};
 pub use login::Startup;
+pub use overlay::{Extent, Reading};
 pub use path::{EFFECTIVE_PATH_QUERY, read_path};
 pub use target::{Host, Roots, Target, TlsMode};
 

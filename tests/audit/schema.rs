@@ -77,7 +77,7 @@ fn full() -> AuditRecord {
     }
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::SessionStart,
     Kind::SessionEnd,
     Kind::LoginRefused,
@@ -86,6 +86,7 @@ const KINDS: [Kind; 11] = [
     Kind::Grant,
     Kind::Request,
     Kind::Token,
+    Kind::Explain,
     Kind::Configuration,
     Kind::Recorder,
     Kind::Gap,

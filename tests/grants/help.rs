@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::daypass;
 use super::support::{root, run};
 
-const VERBS: [&[&str]; 25] = [
+const VERBS: [&[&str]; 26] = [
     &[],
     &["serve"],
     &["check"],
@@ -25,6 +25,7 @@ const VERBS: [&[&str]; 25] = [
     &["request", "cancel"],
     &["approve"],
     &["deny"],
+    &["explain"],
     &["session"],
     &["session", "list"],
     &["session", "kill"],

@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 
 use crate::control::error::{Blame, ControlError};
 use crate::control::model::{
-    AuditPlace, CreateGrant, CreateRequest, DenyRequest, ErrorBody, ErrorDetail, IssueToken,
-    IssuedToken, List, ListQuery, RevokeGrant,
+    AuditPlace, CreateGrant, CreateRequest, DenyRequest, ErrorBody, ErrorDetail, Explain,
+    IssueToken, IssuedToken, List, ListQuery, RevokeGrant,
 };
 use crate::control::service::Service;
 use crate::grant::Actor;
@@ -50,6 +50,7 @@ pub(super) fn routes(service: Arc<Service>, extra: ApiExtra) -> Router {
         .route("/v1/requests/{id}/approve", post(approve))
         .route("/v1/requests/{id}/deny", post(deny))
         .route("/v1/requests/{id}/cancel", post(cancel))
+        .route("/v1/explain", post(explain))
         .route("/v1/sessions", get(sessions))
         .route("/v1/sessions/{id}/kill", post(kill))
         .route("/v1/audit", get(audit))
@@ -200,6 +201,11 @@ async fn deny(
 
 async fn cancel(State(api): State<Api>, Extension(actor): Who, Path(id): Path<String>) -> Reply {
     reply(api.service.cancel_request(&actor, &id).await?)
+}
+
+async fn explain(State(api): State<Api>, Extension(actor): Who, bytes: Bytes) -> Reply {
+    let wish: Explain = body(&bytes)?;
+    reply(List { items: api.service.explain(&actor, wish).await? })
 }
 
 async fn sessions(State(api): State<Api>, Extension(actor): Who) -> Reply {

@@ -1,11 +1,13 @@
 //! What can be done to tokens, grants, requests and sessions, and by whom. Every step of their lives is an
 //! audit record.
 
+mod explain;
 mod grants;
 mod requests;
 mod sessions;
 mod tokens;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +22,10 @@ use crate::grant::{Actor, Grant};
 use crate::identity::PrincipalName;
 use crate::session::registry::Registry;
 use crate::sql::Engine;
+use crate::sql::postgres::ParseLimits;
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
+use crate::upstream::Catalogs;
 
 /// What a [`Service`] is made of.
 pub struct Settings {
@@ -53,16 +57,32 @@ pub struct Rules {
     pub approval: ApprovalRule,
 }
 
+/// What a statement is read with, to be explained.
+#[derive(Default)]
+pub struct Names {
+    /// By entry of the configuration.
+    pub catalogs: HashMap<Arc<str>, Catalogs>,
+    /// Limits on statements.
+    pub limits: ParseLimits,
+}
+
 /// The operations.
 pub struct Service {
     settings: Settings,
     rules: ArcSwap<Rules>,
+    names: ArcSwap<Names>,
 }
 
 impl Service {
     /// A service over these, under these rules.
     pub fn new(settings: Settings, rules: Rules) -> Arc<Self> {
-        Arc::new(Self { settings, rules: ArcSwap::from_pointee(rules) })
+        let names = ArcSwap::default();
+        Arc::new(Self { settings, rules: ArcSwap::from_pointee(rules), names })
+    }
+
+    /// Statements that are explained from now on are read with these.
+    pub fn set_names(&self, names: Names) {
+        self.names.store(Arc::new(names));
     }
 
     /// What is asked from now on is judged by these.

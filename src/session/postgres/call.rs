@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::record::Outcome;
 use crate::session::call::{BoundCall, CallError, CallReply, Procedure};
+use crate::session::explain::{Explained, class_word, explain};
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
 use crate::session::scope::Analysed;
@@ -12,6 +13,8 @@ use crate::sql::statement::Call;
 use crate::wire::postgres::message::TransactionStatus;
 use crate::wire::postgres::reply;
 
+use super::overlay::Doubt;
+use super::report::report;
 use super::slots::{Slot, Then};
 use super::{Conversation, Env, Link, Segment};
 
@@ -54,6 +57,45 @@ impl Conversation {
 
     pub(super) fn call_extended(&mut self, call: BoundCall, run: Running) {
         self.slots.push_back(Slot::Call { call, run, simple: false, asked: false });
+    }
+
+    /// Says what a text needs, with the names of this moment. Nothing of it runs.
+    pub(super) fn explain(&self, call: &BoundCall, env: &Env<'_>) -> Result<CallReply, CallError> {
+        let procedure = Procedure::find(&call.name)?;
+        let error = |sqlstate, message: &str| CallError {
+            sqlstate,
+            message: message.into(),
+            detail: None,
+            hint: Some(format!("CALL {}", procedure.signature())),
+        };
+        let [Some(text)] = call.arguments.as_slice() else {
+            return Err(error("22023", "statement is missing"));
+        };
+        let Some(meaning) = self.meaning.as_ref().or(self.last_meaning.as_ref()) else {
+            return Err(error("57P03", "what names mean here is not known now"));
+        };
+        if self.overlay.doubt != Doubt::None {
+            return Err(error("0A000", "what names mean is in doubt up to the pipeline's end"));
+        }
+        let refused = |why: String| vec![None, None, None, Some("refused".into()), Some(why)];
+        let mut rows = Vec::new();
+        match meaning.analyse(text, &env.limits.parse) {
+            Err(why) => rows.push(refused(why.to_string())),
+            Ok(analysis) => {
+                for (index, statement) in analysis.statements.iter().enumerate() {
+                    let earlier = analysis.statements.get(..index).unwrap_or_default();
+                    match self.more_accesses(statement, earlier, meaning, env) {
+                        Ok(more) => {
+                            let explained =
+                                explain((index + 1, statement), &more, self.gate.held(), env.now);
+                            rows.extend(explained.into_iter().map(row));
+                        }
+                        Err(why) => rows.push(refused(report(&why, self.trail.facts()).message)),
+                    }
+                }
+            }
+        }
+        Ok(CallReply { columns: procedure.columns, rows })
     }
 
     /// A call has been answered.
@@ -112,4 +154,20 @@ impl Conversation {
         self.slots.push_back(Slot::Own { reply: error, then: Then::Skip });
         self.segment = Segment::Open { skipping: true };
     }
+}
+
+/// A line of an explanation.
+fn row(line: Explained) -> Vec<Option<String>> {
+    let decision = match (line.is_allowed(), line.grants.as_slice()) {
+        (false, _) => "not granted".into(),
+        (true, []) => "needs no grant".into(),
+        (true, grants) => format!("allowed by {}", grants.join(", ")),
+    };
+    vec![
+        Some(format!("{}: {}", line.statement, line.command)),
+        Some(class_word(line.class).into()),
+        line.access,
+        Some(decision),
+        line.missing,
+    ]
 }

@@ -19,6 +19,7 @@ use crate::wire::postgres::message::{Bind, Frontend, Target, TransactionStatus, 
 use crate::wire::postgres::reply::{self, Report};
 
 use super::names::{Portal, Prepared};
+use super::overlay::in_doubt;
 use super::slots::{Slot, Then};
 use super::{Conversation, Env, Link, Segment, Taken};
 
@@ -82,31 +83,6 @@ impl Conversation {
         Ok(taken)
     }
 
-    /// What names mean inside a segment. After a statement of it that may have changed that, only what
-    /// names nothing can be told (`doubtful`).
-    pub(super) fn meaning_in_segment(
-        &mut self,
-        env: &mut Env<'_>,
-        out: &mut Output,
-    ) -> Option<(Rc<Meaning>, bool)> {
-        if self.segment != Segment::Rest
-            && self.meaning.is_none()
-            && let Some(last) = &self.last_meaning
-        {
-            if self.path_touched {
-                return Some((Rc::clone(last), true));
-            }
-            // Another catalog has become current meanwhile. The path is the same, and cannot be asked here.
-            if let (Link::Open, Some(catalog)) = (&self.link, &self.catalog) {
-                let database = &self.trail.facts().database;
-                let meaning = env.meanings.get(database, catalog, last.path.clone());
-                self.meaning = Some(meaning);
-            }
-        }
-        let meaning = self.ready_to_analyse(env, out)?;
-        Some((meaning, false))
-    }
-
     fn on_parse(
         &mut self,
         name: &str,
@@ -125,7 +101,10 @@ impl Conversation {
         let analysis = match self.analyse(text, &meaning, env, out) {
             Ok(Some(analysis)) => analysis,
             Ok(None) => return Taken::Held,
-            Err(refusal) => return self.refuse_in_segment(bytes, &refusal, env, out),
+            Err(refusal) => {
+                let refusal = if doubtful { refusal.or_in_doubt() } else { refusal };
+                return self.refuse_in_segment(bytes, &refusal, env, out);
+            }
         };
         if let Err(refusal) = self.check_parse(name, &analysis, &meaning, doubtful, env) {
             return self.refuse_statement(text, &analysis, &Arc::default(), &refusal, env, out);
@@ -214,6 +193,7 @@ impl Conversation {
             Ok(analysis) => analysis,
             Err(why) => {
                 let refusal = Refusal::NotUnderstood(why);
+                let refusal = if doubtful { refusal.or_in_doubt() } else { refusal };
                 return self.refuse_in_segment(prepared.text.as_bytes(), &refusal, env, out);
             }
         };
@@ -298,11 +278,10 @@ impl Conversation {
             return Ok(Rc::default());
         }
         // SQL's PREPARE has the accesses of its body; bound, the body itself is what runs.
-        let mut more = if prepared.by_sql {
-            Vec::new()
-        } else {
-            self.more_accesses(statement, &[], meaning, env)?
-        };
+        let mut more = prepared.earlier();
+        if !prepared.by_sql {
+            more.extend(self.more_accesses(statement, &[], meaning, env)?);
+        }
         more.extend(bound_accesses(statement, bind, prepared, meaning)?);
         self.gate.decide_statement(&statement.accesses, &more, env.now)?;
         Ok(more.into())
@@ -417,7 +396,7 @@ impl Conversation {
         }
         out.audit.push(record);
         self.gate.note_use(&permit);
-        self.note_changes(statement);
+        self.note_changes(statement, &portal.more);
         out.forward(&permit, frame);
         self.slots.push_back(Slot::Execute { portal: name.into(), run });
         Taken::Yes
@@ -619,14 +598,6 @@ impl Conversation {
             })
             .max()
             .unwrap_or(0)
-    }
-}
-
-/// The refusal for a statement whose names cannot be told before the segment has ended.
-pub(super) fn in_doubt() -> Refusal {
-    Refusal::Unsupported {
-        what: "an earlier statement of this pipeline may have changed what names mean".into(),
-        hint: Some("End the pipeline (Sync) after it, then go on.".into()),
     }
 }
 

@@ -19,6 +19,7 @@ mod call;
 mod ending;
 mod extended;
 mod names;
+mod overlay;
 mod replies;
 mod report;
 mod simple;
@@ -51,6 +52,7 @@ use crate::wire::postgres::reply::{self, Report};
 
 use apart::Journal;
 use names::Names;
+use overlay::Overlay;
 use simple::Turn;
 use slots::Slot;
 
@@ -122,10 +124,7 @@ pub struct Conversation {
     /// one our words would be data, and its rest would be read as messages that nobody has decided.
     copy_fails: bool,
     utf8: bool,
-    /// A change of the catalog by this session is not committed, or not read yet.
-    catalog_changed: bool,
-    /// Something that ran may have changed what names mean.
-    path_touched: bool,
+    overlay: Overlay,
     waiting_for_catalog: bool,
     /// The message at hand has had its fresh catalog.
     refreshed: bool,
@@ -230,8 +229,7 @@ impl Conversation {
             flushed: false,
             copy_in: false,
             copy_fails: false,
-            catalog_changed: false,
-            path_touched: false,
+            overlay: Overlay::default(),
             waiting_for_catalog: false,
             refreshed: false,
             last_refresh: Timestamp::from_micros(0),
@@ -562,8 +560,11 @@ impl Conversation {
             }
             return;
         };
-        if self.transaction == TransactionStatus::Idle && self.slots.is_empty() {
-            self.catalog_changed = false;
+        if self.transaction == TransactionStatus::Idle
+            && self.slots.is_empty()
+            && std::mem::take(&mut self.overlay.catalog_changed)
+        {
+            self.forget_meaning();
         }
         self.set_catalog(catalog);
     }

@@ -24,6 +24,10 @@ pub(super) struct Prepared {
     /// before there was a server.
     pub(super) at_server: bool,
     analysed: RefCell<(Rc<Meaning>, Arc<Analysed>)>,
+    /// What it needs under earlier meanings that the server may still have it by: under the same path a
+    /// relation that has come to hide another makes it look nothing up again (plancache.c,
+    /// RevalidateCachedQuery).
+    earlier: RefCell<Vec<Access>>,
 }
 
 impl Prepared {
@@ -35,7 +39,8 @@ impl Prepared {
         analysis: &Arc<Analysed>,
     ) -> Self {
         let analysed = RefCell::new((Rc::clone(meaning), Arc::clone(analysis)));
-        Self { text: text.into(), types: types.into(), by_sql, at_server, analysed }
+        let earlier = RefCell::default();
+        Self { text: text.into(), types: types.into(), by_sql, at_server, analysed, earlier }
     }
 
     /// What SQL's PREPARE made.
@@ -51,6 +56,7 @@ impl Prepared {
             by_sql: self.by_sql,
             at_server: true,
             analysed: RefCell::new(self.analysed.borrow().clone()),
+            earlier: self.earlier.clone(),
         }
     }
 
@@ -67,8 +73,32 @@ impl Prepared {
             }
         }
         let analysis = meaning.analyse(&self.text, limits)?;
+        self.note_earlier(meaning, &analysis);
         *self.analysed.borrow_mut() = (Rc::clone(meaning), Arc::clone(&analysis));
         Ok(analysis)
+    }
+
+    fn note_earlier(&self, meaning: &Meaning, now: &Analysed) {
+        let (before, analysis) = &*self.analysed.borrow();
+        let mut earlier = self.earlier.borrow_mut();
+        if before.path != meaning.path {
+            earlier.clear();
+            return;
+        }
+        let accesses = |analysis: &Analysed| {
+            analysis.statements.first().map(|statement| statement.accesses.clone())
+        };
+        let (Some(before), Some(now)) = (accesses(analysis), accesses(now)) else { return };
+        for access in before.iter().filter(|access| !now.contains(access)) {
+            if !earlier.contains(access) {
+                earlier.push(access.clone());
+            }
+        }
+    }
+
+    /// What it needs beyond what its text means now.
+    pub(super) fn earlier(&self) -> Vec<Access> {
+        self.earlier.borrow().clone()
     }
 
     /// The call, when it is one on the schema `daypass`.

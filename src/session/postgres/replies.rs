@@ -1,12 +1,13 @@
 //! What the server says: passed on as it came, but for what answers a message of our own.
 
 use crate::audit::record::Outcome;
+use crate::session::call::EXPLAIN;
 use crate::session::output::{Command, Output};
 use crate::session::refusal::Refusal;
 use crate::session::scope::Analysed;
 use crate::session::trail::Running;
 use crate::sql::statement::{Analysis, Effect, Statement};
-use crate::upstream::{EFFECTIVE_PATH_QUERY, read_path};
+use crate::upstream::read_path;
 use crate::wire::postgres::frame::{self, HEADER_BYTES, Violation};
 use crate::wire::postgres::message::{self, TransactionStatus};
 use crate::wire::postgres::reply::{self, Report};
@@ -16,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::names::{Portal, Prepared};
+use super::overlay::Doubt;
 use super::report::report;
 use super::slots::{Internal, Slot, Then};
 use super::{Conversation, Env, Segment, fail_copy};
@@ -365,14 +367,14 @@ impl Conversation {
         self.doomed = None;
         self.terminated = false;
         self.copy_in = false;
-        if self.path_touched {
-            self.last_meaning = self.meaning.take().or(self.last_meaning.take());
-        }
+        self.overlay.doubt = Doubt::None;
         if status == TransactionStatus::Idle {
             self.names.end_transaction();
             self.gate.end_transaction();
-            self.path_touched = false;
-            if self.catalog_changed {
+            if std::mem::take(&mut self.overlay.touched) {
+                self.forget_meaning();
+            }
+            if self.overlay.catalog_changed {
                 self.ask_for_catalog(env.now, out);
             }
         }
@@ -393,6 +395,11 @@ impl Conversation {
         let Some(Slot::Internal(internal)) = self.slots.front_mut() else { return Ok(false) };
         match (tag, internal) {
             (b'D', Internal::Path { rows }) => rows.push(message::text_row(body)?),
+            (b'D', Internal::Names { reading, failed, .. }) => {
+                *failed |= reading.on_row(body).is_err();
+            }
+            (b'C', Internal::Names { reading, .. }) => reading.on_complete(),
+            (b'E', Internal::Names { failed, .. }) => *failed = true,
             (b'E', Internal::Replay { failed, .. }) => {
                 let why = message::error_field(body, b'M').unwrap_or("unknown error");
                 *failed = Some(why.to_owned());
@@ -426,26 +433,11 @@ impl Conversation {
                 }
                 self.replay_next(out);
             }
-            Internal::Path { rows } => {
-                let path = read_path(&rows);
-                let (Some(catalog), false) = (&self.catalog, path.is_empty()) else {
-                    let report =
-                        Report::error("57014", "the session's search_path could not be read");
-                    self.unreachable = Some(report);
-                    return;
-                };
-                let database = &self.trail.facts().database;
-                let meaning = env.meanings.get(database, catalog, path.into());
-                self.last_meaning = Some(Rc::clone(&meaning));
-                self.meaning = Some(meaning);
+            Internal::Path { rows } => self.on_path(read_path(&rows).into(), env, out),
+            Internal::Names { path, reading, failed } => {
+                self.on_names(path, (!failed).then_some(*reading));
             }
         }
-    }
-
-    /// Asks the server which schemas it searches now.
-    pub(super) fn ask_for_path(&mut self, out: &mut Output) {
-        out.control(|server| reply::query(server, EFFECTIVE_PATH_QUERY));
-        self.slots.push_back(Slot::Internal(Internal::Path { rows: Vec::new() }));
     }
 
     /// Says what is ours to say and due: a reply of our own comes when all before it have been given.
@@ -485,10 +477,16 @@ impl Conversation {
                     self.at_boundary(status, env, out);
                 }
                 Some(Slot::Call { call, asked, .. }) => {
-                    if !*asked {
-                        *asked = true;
-                        out.command(Command::Call(call.clone()));
+                    if std::mem::replace(asked, true) {
+                        return;
                     }
+                    let call = call.clone();
+                    if *call.name != *EXPLAIN {
+                        out.command(Command::Call(call));
+                        return;
+                    }
+                    let answer = self.explain(&call, env);
+                    self.on_call_result(answer, env, out);
                     return;
                 }
                 _ => return,

@@ -14,7 +14,7 @@ use crate::wire::postgres::frame::Violation;
 use crate::wire::postgres::message::TransactionStatus;
 use crate::wire::postgres::reply::{self, Report};
 
-use super::extended::in_doubt;
+use super::overlay::{ends_transaction, in_doubt};
 use super::report::report;
 use super::slots::Slot;
 use super::{Conversation, Env, Link, Segment, Taken};
@@ -29,11 +29,6 @@ pub(super) enum Turn {
     Skipped,
     /// When something else has been answered.
     Later,
-}
-
-/// Whether it takes back, for all or part of the transaction, what SET did in it.
-fn ends_transaction(statement: &Statement) -> bool {
-    matches!(statement.effect, Effect::Commit | Effect::Rollback | Effect::RollbackTo(_))
 }
 
 impl Conversation {
@@ -124,6 +119,7 @@ impl Conversation {
             Ok(Some(analysis)) => analysis,
             Ok(None) => return Taken::Held,
             Err(refusal) => {
+                let refusal = if doubtful { refusal.or_in_doubt() } else { refusal };
                 self.refuse_query(bytes, &refusal, env, out);
                 return Taken::Yes;
             }
@@ -250,23 +246,14 @@ impl Conversation {
             runs.push_back(run);
         }
         self.gate.note_use(&permit);
-        for statement in statements {
-            self.note_changes(statement);
+        for (statement, more) in statements.iter().zip(&more) {
+            self.note_changes(statement, more);
         }
         let keeps_text = |statement: &Statement| matches!(statement.effect, Effect::Prepare(_));
         let text = statements.iter().any(keeps_text).then(|| text.into());
         out.forward(&permit, frame);
         self.slots.push_back(Slot::Query { runs, text });
         self.segment = Segment::Closed;
-    }
-
-    /// What is in doubt from the moment that a statement is sent.
-    pub(super) fn note_changes(&mut self, statement: &Statement) {
-        if statement.changes_path || self.path_touched && ends_transaction(statement) {
-            self.path_touched = true;
-            self.last_meaning = self.meaning.take().or(self.last_meaning.take());
-        }
-        self.catalog_changed |= statement.changes_catalog;
     }
 
     /// Why nothing runs now, whatever the grants say.
@@ -287,7 +274,7 @@ impl Conversation {
         }
         // The end of a transaction takes back what it changed of the path, and what stands behind the end
         // in the same message would be read under a path that nobody has asked for.
-        let in_doubt = self.path_touched || self.transaction == TransactionStatus::Failed;
+        let in_doubt = self.overlay.touched || self.transaction == TransactionStatus::Failed;
         let end = statements.iter().position(ends_transaction);
         if let (true, Some(end)) = (in_doubt, end)
             && statements.iter().skip(end).any(|statement| !statement.accesses.is_empty())
@@ -302,8 +289,8 @@ impl Conversation {
     }
 
     /// What a statement needs beyond its own accesses: those of the prepared statement that it runs, or
-    /// of the cursor that it reads, and, while this session's own changes of the catalog are not committed,
-    /// so that names cannot be told apart for sure, the privilege that covers whatever they may mean.
+    /// of the cursor that it reads, and, where names cannot be told apart for sure, the privilege that covers
+    /// whatever they may mean.
     pub(super) fn more_accesses(
         &self,
         statement: &Statement,
@@ -318,7 +305,7 @@ impl Conversation {
         };
         let names =
             statement.accesses.iter().chain(&more).any(|access| *access != Access::Metadata);
-        if self.catalog_changed && names {
+        if self.overlay.is_blind() && names {
             more.push(Access::Admin(Object::Database));
         }
         Ok(more)
@@ -350,7 +337,9 @@ impl Conversation {
                 hint: Some("Run it through the driver's own prepared statement.".into()),
             });
         }
-        Ok(statement.accesses.to_vec())
+        let mut accesses = statement.accesses.to_vec();
+        accesses.extend(prepared.earlier());
+        Ok(accesses)
     }
 
     fn accesses_of_cursor(

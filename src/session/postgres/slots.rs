@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::session::call::BoundCall;
 use crate::session::trail::Running;
+use crate::upstream::Reading;
 
 use super::names::{Portal, Prepared};
 
@@ -62,6 +63,8 @@ pub(super) enum Internal {
     Replay { text: Box<str>, failed: Option<String> },
     /// The effective search path.
     Path { rows: Vec<Vec<Option<String>>> },
+    /// Names that this session alone sees, for that path.
+    Names { path: Box<[Box<str>]>, reading: Box<Reading>, failed: bool },
 }
 
 /// What a message of our own does once it is answered.

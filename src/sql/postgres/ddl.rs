@@ -16,7 +16,7 @@ use super::nodes::{
 };
 use super::objects::{Naming, naming};
 use super::statement::Kind;
-use super::walk::{Walk, Walked, unsupported, unsupported_hint};
+use super::walk::{Walk, Walked, refuse_temporary, unsupported, unsupported_hint};
 use crate::sql::access::Object;
 
 impl<'t> Walk<'t> {
@@ -101,7 +101,9 @@ impl<'t> Walk<'t> {
                 Ok(Kind::ddl("ALTER DOMAIN"))
             }
             Node::CompositeTypeStmt(composite) => {
-                self.opt(composite.typevar(), Self::created)?;
+                self.opt(composite.typevar(), |walk, var| {
+                    if walk.is_temporary(var) { refuse_temporary() } else { walk.created(var) }
+                })?;
                 for column in composite.coldeflist() {
                     self.in_definition("", |walk| walk.column_def(column))?;
                 }
@@ -337,6 +339,7 @@ impl<'t> Walk<'t> {
             }
             Ok(())
         })?;
+        self.check_deferred()?;
         Ok(Kind::ddl("CREATE TABLE"))
     }
 
@@ -350,6 +353,7 @@ impl<'t> Walk<'t> {
             };
             self.in_definition(name, |walk| walk.alter_command(command))?;
         }
+        self.check_deferred()?;
         Ok(Kind::ddl("ALTER TABLE"))
     }
 
@@ -370,19 +374,31 @@ impl<'t> Walk<'t> {
             }
             walk.part(index.where_clause())
         })?;
+        self.check_deferred()?;
         Ok(Kind::ddl("CREATE INDEX"))
     }
 
     fn create_view(&mut self, view: &'t ViewStmt) -> Walked<Kind> {
-        self.opt(view.view(), Self::created)?;
+        let Some(var) = view.view() else { return unsupported("A view has no name.") };
+        if self.is_temporary(var) {
+            return refuse_temporary();
+        }
+        self.created(var)?;
         // Whoever reads the view reads as its owner, the service account: so its maker must hold all of it.
         self.optimizable(view.query())?;
+        if self.reads_temporary {
+            // The server makes it a temporary one, too.
+            return refuse_temporary();
+        }
         Ok(Kind::ddl("CREATE VIEW"))
     }
 
     fn policy(&mut self, table: Option<&'t RangeVar>, checks: [Node<'t>; 2]) -> Walked {
         let Some(table) = table else { return unsupported("A policy has no table.") };
         self.changed_relation(table, false)?;
+        if self.temporary {
+            return refuse_temporary();
+        }
         self.in_definition(table.relname().unwrap_or_default(), |walk| {
             checks.into_iter().try_for_each(|check| walk.part(check))
         })

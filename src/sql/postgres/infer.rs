@@ -168,7 +168,7 @@ impl<'t> Walk<'t> {
         let path = self.path().filter(|(own, _)| schema.is_none_or(|schema| schema == *own));
         let mut schemas: Vec<_> = path.map(|(_, objects)| objects).collect();
         if let (true, Some(schema)) = (schemas.is_empty(), schema) {
-            schemas.extend(catalog.schemas.get(schema));
+            schemas.extend(catalog.schemas.get(schema).map(|objects| &**objects));
         }
         let overloads = schemas.iter().filter_map(|objects| objects.functions.get(name)).flatten();
         let mut results =

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::guarded::{is_guarded, is_open_column, is_system_schema};
+use super::guarded::{is_guarded, is_open_column, is_system_schema, is_temporary_schema};
 use crate::sql::access::{Access, Columns, Object, Operation};
 use crate::sql::catalog::{Relation, RelationKind, Routine};
 use crate::sql::name::QualifiedName;
@@ -33,6 +33,11 @@ impl<'t> Target<'t> {
     pub(super) fn is_system(&self) -> bool {
         is_system_schema(self.schema)
     }
+
+    /// Whether it is a temporary relation. None but the session's own can be found.
+    pub(super) fn is_temporary(&self) -> bool {
+        is_temporary_schema(self.schema)
+    }
 }
 
 const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "ctid", "xmin", "cmin", "xmax", "cmax"];
@@ -55,6 +60,7 @@ enum Kind {
 #[derive(Debug, Default)]
 pub(super) struct Needs<'t> {
     metadata: bool,
+    writes_temporary: bool,
     relations: BTreeMap<(&'t str, &'t str, Kind, Operation), Gathered<'t>>,
     /// Relations whose columns own sequences that are needed, by sequence.
     owners: BTreeMap<(&'t str, &'t str), &'t QualifiedName>,
@@ -114,7 +120,19 @@ impl<'t> Needs<'t> {
 
     /// Whether rows or sequences change.
     pub(super) fn writes(&self) -> bool {
-        self.relations.keys().any(|(_, _, _, operation)| *operation != Operation::Select)
+        self.writes_temporary
+            || self.relations.keys().any(|(_, _, _, operation)| *operation != Operation::Select)
+    }
+
+    /// Whether a definition needs what is used again whenever the defined object is.
+    pub(super) fn defers(&self) -> bool {
+        let sequences = self.relations.keys().any(|(_, _, kind, _)| *kind == Kind::Sequence);
+        sequences || self.runs_user_code()
+    }
+
+    /// Whether anything takes the level ADMIN.
+    pub(super) fn takes_admin(&self) -> bool {
+        !self.admin.is_empty()
     }
 
     /// Whether nothing is needed yet.
@@ -178,6 +196,12 @@ impl<'t> Needs<'t> {
 
     /// Where an operation on a relation is gathered; nowhere when it is a system relation.
     fn entry(&mut self, operation: Operation, target: Target<'t>) -> Option<&mut Gathered<'t>> {
+        if target.is_temporary() {
+            // Who made it may do all with it.
+            self.writes_temporary |= operation != Operation::Select;
+            self.metadata();
+            return None;
+        }
         if target.is_system() {
             if operation != Operation::Select {
                 // Rows of the catalogs are definitions: changing or locking them is DDL by other means.

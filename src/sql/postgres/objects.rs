@@ -64,15 +64,33 @@ pub(super) fn naming(object: ObjectType::Type) -> Naming {
 impl<'t> Walk<'t> {
     /// A relation to be made.
     pub(super) fn created(&mut self, var: &'t RangeVar) -> Walked {
-        let persistence = var.relpersistence.to_ne_bytes();
-        if persistence == [TEMPORARY] {
-            return refuse_temporary();
+        if self.is_temporary(var) {
+            self.touch_temporary();
+            self.makes_temporary = true;
+            return Ok(());
         }
         let schema = match var.schemaname() {
             Some(schema) => self.schema(schema)?.0,
             None => self.creation_schema()?,
         };
         self.admin_schema(schema);
+        Ok(())
+    }
+
+    /// Whether a relation to be made is to be a temporary one.
+    pub(super) fn is_temporary(&self, var: &RangeVar) -> bool {
+        var.relpersistence.to_ne_bytes() == [TEMPORARY]
+            || var.schemaname().is_some_and(|schema| self.is_own_temporary(schema))
+    }
+
+    /// Whether DDL is about a temporary relation: refused when what it defines would be used again and
+    /// again without a grant.
+    pub(super) fn check_deferred(&self) -> Walked {
+        if self.temporary && self.needs.defers() {
+            return unsupported(
+                "A temporary table's definition calls only built-in functions, and no sequences.",
+            );
+        }
         Ok(())
     }
 
@@ -94,15 +112,15 @@ impl<'t> Walk<'t> {
     ) -> Walked<Option<Target<'t>>> {
         if let Some(schema) = schema
             && missing_ok
-            && !self.scope.catalog.schemas.contains_key(schema)
+            && !self.has_schema(schema)?
         {
-            refuse_schema(schema)?;
-            self.admin_schema(schema);
+            self.missing(schema);
             return Ok(None);
         }
         if let Some(target) = self.find(schema, name)? {
-            if is_temporary_schema(target.schema) {
-                return refuse_temporary();
+            if target.is_temporary() {
+                self.touch_temporary();
+                return Ok(Some(target));
             }
             self.admin_schema(target.schema);
             return Ok(Some(target));
@@ -111,13 +129,22 @@ impl<'t> Walk<'t> {
             return undefined("42P01", format!("relation \"{name}\" does not exist"));
         }
         match schema {
-            Some(schema) => self.admin_schema(schema),
+            Some(schema) => self.missing(schema),
             None => {
                 let schema = self.creation_schema()?;
                 self.admin_schema(schema);
             }
         }
         Ok(None)
+    }
+
+    /// DDL on what is not there, in a schema that may not be there either.
+    fn missing(&mut self, schema: &str) {
+        if self.is_own_temporary(schema) {
+            self.touch_temporary();
+        } else {
+            self.admin_schema(schema);
+        }
     }
 
     /// An object by the words of its name, as DROP, COMMENT and ALTER give it.
@@ -162,6 +189,7 @@ impl<'t> Walk<'t> {
             self.admin_schema(schema);
             return Ok(());
         }
+        refuse_schema(schema)?;
         let (schema, _) = self.schema(schema)?;
         self.admin_schema(schema);
         Ok(())
@@ -172,6 +200,7 @@ impl<'t> Walk<'t> {
     fn altered_other(&mut self, name: &str) -> Walked {
         let having: Vec<&'t str> = self
             .path()
+            .filter(|(schema, _)| !is_temporary_schema(schema))
             .filter(|(_, objects)| {
                 objects.functions.contains_key(name)
                     || objects.types.contains_key(name)
@@ -183,7 +212,7 @@ impl<'t> Walk<'t> {
         let all: Vec<&'t str> = self
             .path()
             .map(|(schema, _)| schema)
-            .filter(|schema| *schema != "pg_catalog")
+            .filter(|schema| *schema != "pg_catalog" && !is_temporary_schema(schema))
             .collect();
         for schema in if having.is_empty() { all } else { having } {
             self.admin_schema(schema);
@@ -198,6 +227,9 @@ impl<'t> Walk<'t> {
     pub(super) fn created_name(&mut self, names: &[&'t str]) -> Walked {
         let schema = match names {
             [_] => self.creation_schema()?,
+            [schema, _] | [_, schema, _] if self.is_own_temporary(schema) => {
+                return refuse_temporary();
+            }
             [schema, _] | [_, schema, _] => self.schema(schema)?.0,
             _ => return unsupported("An object's name has too many parts."),
         };

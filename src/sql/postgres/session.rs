@@ -66,7 +66,7 @@ impl<'t> Walk<'t> {
                 },
                 DiscardMode::DISCARD_PLANS => Kind::new("DISCARD PLANS", Class::Misc),
                 DiscardMode::DISCARD_SEQUENCES => Kind::new("DISCARD SEQUENCES", Class::Misc),
-                _ => Kind::new("DISCARD TEMP", Class::Misc),
+                _ => Kind { changes_path: true, ..Kind::new("DISCARD TEMP", Class::Misc) },
             }),
             // Messages between sessions of one database: for everyone who may work in it at all.
             Node::ListenStmt(_) => self.harmless("LISTEN"),

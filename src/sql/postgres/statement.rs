@@ -12,6 +12,7 @@ use super::nodes::{
 };
 use super::prescan::{Literal, Measured, credentials_hint};
 use super::walk::{Walk, Walked, unsupported, unsupported_hint};
+use crate::sql::access::Object;
 use crate::sql::statement::{Analysis, Class, Effect, NotUnderstood, Statement};
 
 /// What a kind of statement says of itself, beside its accesses.
@@ -118,7 +119,7 @@ pub(super) fn message(
 fn finish(
     text: &str,
     raw: &RawStmt,
-    walk: Walk<'_>,
+    mut walk: Walk<'_>,
     mut kind: Kind,
     measured: &Measured,
 ) -> (Kind, Statement) {
@@ -126,6 +127,14 @@ fn finish(
     if walk.needs.runs_user_code() || walk.sets_path {
         // A function may contain SET search_path or set_config().
         kind.changes_path = true;
+    }
+    if walk.makes_temporary && !walk.scope.catalog.public_temporary {
+        walk.needs.admin(Object::Database);
+    }
+    if walk.temporary {
+        // The first one puts its schema into the path, and any may hide another relation.
+        kind.changes_path = true;
+        kind.changes_catalog &= walk.needs.takes_admin();
     }
     let hide_all = kind.credentials || walk.connects;
     let first = measured.literals.partition_point(|literal| literal.range.start < span.start);
@@ -135,8 +144,9 @@ fn finish(
     for literal in measured.literals.iter().skip(first).take_while(inside) {
         literals.push(literal.range.clone());
         let body = text.get(literal.range.clone()).unwrap_or_default();
-        // The body of a function or DO block may set a password.
-        let code = matches!(kind.class, Class::Function | Class::Ddl | Class::Role);
+        // The body of a function or DO block may set a password, as may a statement that is to be explained.
+        let code = matches!(kind.class, Class::Function | Class::Ddl | Class::Role)
+            || matches!(kind.effect, Effect::Call(_));
         let body_hides = code && credentials_hint(body);
         if literal.text && (hide_all || body_hides) {
             credentials.push(literal.range.clone());

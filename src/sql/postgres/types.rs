@@ -3,11 +3,10 @@
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{TypeCast, TypeName};
 
-use super::guarded::is_temporary_schema;
 use super::needs::Target;
 use super::overload::{Argument, may_become};
 use super::special::names_objects;
-use super::walk::{Walk, Walked, refuse_temporary, undefined, unsupported};
+use super::walk::{Walk, Walked, undefined, unsupported};
 use crate::sql::access::Operation;
 use crate::sql::catalog::{Operator, Routine, TypeId};
 
@@ -155,9 +154,6 @@ impl<'t> Walk<'t> {
             [schema, name] | [_, schema, name] => {
                 if *schema == "pg_catalog" {
                     return Ok(());
-                }
-                if is_temporary_schema(schema) {
-                    return refuse_temporary();
                 }
                 let (schema, objects) = self.schema(schema)?;
                 self.uses_schema(schema);

@@ -139,6 +139,12 @@ pub(super) struct Walk<'t> {
     pub inside: u8,
     /// Relations in use whose definitions do something as their user.
     pub uses: Vec<Use<'t>>,
+    /// Whether a temporary object of the session's own is made, changed or dropped.
+    pub temporary: bool,
+    /// Whether one is made.
+    pub makes_temporary: bool,
+    /// Whether one is read or written.
+    pub reads_temporary: bool,
     /// Whether the next SELECT with INTO is the one whose INTO has been read.
     pub takes_into: bool,
     depth: usize,
@@ -159,6 +165,9 @@ impl<'t> Walk<'t> {
             pinned_setting: None,
             inside: 0,
             uses: Vec::new(),
+            temporary: false,
+            makes_temporary: false,
+            reads_temporary: false,
             takes_into: false,
             depth: 0,
             fuel: FUEL,
@@ -209,12 +218,43 @@ impl<'t> Walk<'t> {
         }
     }
 
+    /// The schema with the session's own temporary objects, once it has one.
+    fn temporary_schema(&self) -> Option<&'t str> {
+        self.scope.path.iter().map(|name| &**name).find(|name| is_temporary_schema(name))
+    }
+
+    /// The schema that a name in a statement means: `pg_temp` is the session's own, which `None` is as
+    /// long as it has none. Those that are not for statements are refused.
+    fn schema_name<'n>(&self, name: &'n str) -> Walked<Option<&'n str>>
+    where
+        't: 'n,
+    {
+        let own = self.temporary_schema();
+        if name == "pg_temp" || Some(name) == own {
+            return Ok(own);
+        }
+        refuse_schema(name)?;
+        Ok(Some(name))
+    }
+
+    /// Whether a schema in a statement is the one for the session's own temporary objects.
+    pub(super) fn is_own_temporary(&self, name: &str) -> bool {
+        name == "pg_temp" || Some(name) == self.temporary_schema()
+    }
+
+    /// Something is done to a temporary object of the session's own: it may do all with those.
+    pub(super) fn touch_temporary(&mut self) {
+        self.resolved = true;
+        self.temporary = true;
+        self.needs.metadata();
+    }
+
     /// The schema of that name, refusing those that are not for statements.
     pub(super) fn schema(&mut self, name: &str) -> Walked<(&'t str, &'t Schema)> {
         self.resolved = true;
-        refuse_schema(name)?;
+        let name = self.schema_name(name)?.unwrap_or(name);
         match self.scope.catalog.schemas.get_key_value(name) {
-            Some((name, schema)) => Ok((name, schema)),
+            Some((name, schema)) => Ok((name, &**schema)),
             None => undefined("3F000", format!("schema \"{name}\" does not exist")),
         }
     }
@@ -222,8 +262,8 @@ impl<'t> Walk<'t> {
     /// Whether there is a schema of that name, refusing those that are not for statements.
     pub(super) fn has_schema(&mut self, name: &str) -> Walked<bool> {
         self.resolved = true;
-        refuse_schema(name)?;
-        Ok(self.scope.catalog.schemas.contains_key(name))
+        let name = self.schema_name(name)?;
+        Ok(name.is_some_and(|name| self.scope.catalog.schemas.contains_key(name)))
     }
 
     /// The schemas that unqualified names are looked up in, in order.
@@ -231,7 +271,7 @@ impl<'t> Walk<'t> {
         self.resolved = true;
         let scope = self.scope;
         scope.path.iter().filter_map(move |name| {
-            scope.catalog.schemas.get_key_value(&**name).map(|(name, schema)| (&**name, schema))
+            scope.catalog.schemas.get_key_value(&**name).map(|(name, schema)| (&**name, &**schema))
         })
     }
 
@@ -275,6 +315,10 @@ impl<'t> Walk<'t> {
         };
         if matches!(target.relation.kind, RelationKind::Index | RelationKind::Composite) {
             return undefined("42809", format!("cannot open relation \"{name}\""));
+        }
+        if target.is_temporary() {
+            refuse_code(target)?;
+            self.reads_temporary = true;
         }
         if target.relation.bypassed_row_security {
             return unsupported(format!(
@@ -332,10 +376,17 @@ pub(super) fn refuse_schema(name: &str) -> Walked {
     Ok(())
 }
 
-/// Refuses temporary objects.
+/// Refuses temporary objects of other kinds than tables and sequences, and those of other sessions.
 pub(super) fn refuse_temporary<T>() -> Walked<T> {
     unsupported_hint(
-        "Temporary objects are not supported: they would hide other objects of the same name.",
-        "Use a common table expression (WITH …) or a regular table.",
+        "Only temporary tables and sequences are supported, and only the session's own.",
+        "Use a common table expression (WITH …) or a temporary table.",
     )
+}
+
+/// Refuses what would run in the service account's name whenever it is used, long after the grant has
+/// ended under which it was made: a temporary object needs no grant.
+fn refuse_code(target: Target<'_>) -> Walked {
+    let plain = matches!(target.relation.kind, RelationKind::Table | RelationKind::Sequence);
+    if plain && !target.relation.runs_code { Ok(()) } else { refuse_temporary() }
 }

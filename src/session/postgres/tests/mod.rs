@@ -3,6 +3,7 @@
 
 mod client;
 mod halves;
+mod names;
 mod scenarios;
 mod server;
 mod simulator;
@@ -22,7 +23,7 @@ use crate::session::output::{Command, Output, Piece};
 use crate::session::scope::Meanings;
 use crate::session::trail::{Facts, Trail};
 use crate::sql::Engine;
-use crate::sql::catalog::{Catalog, Relation, RelationKind, Schema};
+use crate::sql::catalog::Catalog;
 use crate::time::Timestamp;
 use crate::wire::postgres::frame::{self, HEADER_BYTES};
 
@@ -31,15 +32,7 @@ use server::FakeServer;
 
 /// Relations `public.t0` to `public.t4`, with columns `a` and `b`.
 fn catalog() -> Arc<Catalog> {
-    let relation = || Relation {
-        kind: RelationKind::Table,
-        columns: vec!["a".into(), "b".into()],
-        ..Relation::default()
-    };
-    let relations = (0..5).map(|n| (format!("t{n}").into(), relation())).collect();
-    let public = Schema { relations, ..Schema::default() };
-    let schemas = [("public".into(), public), ("pg_catalog".into(), Schema::default())].into();
-    Arc::new(Catalog { version: 1, server_version: 150_018, schemas, ..Catalog::default() })
+    names::Names::new().catalog(1)
 }
 
 /// A session, its server, and the world between them.
@@ -50,6 +43,8 @@ struct House {
     limits: SessionLimits,
     out: Output,
     server: FakeServer,
+    /// Of the catalog that was published last.
+    catalog_version: u64,
     server_open: bool,
     /// From the client, not yet taken.
     client_in: BytesMut,
@@ -90,7 +85,7 @@ impl House {
             held: HeldGrants::new(grants.iter().cloned()),
             catalog: Some(catalog()),
             parameters: vec![("server_version".into(), "15.18".into())],
-            assumed_path: ["pg_catalog".into(), "public".into()].into(),
+            assumed_path: ["pg_catalog".into(), "app".into(), "public".into()].into(),
             startup: Vec::new(),
             cancel_key: (7, [1, 2, 3, 4].into()),
             poison: "daypass_refused_1".into(),
@@ -102,6 +97,7 @@ impl House {
             limits: SessionLimits::default(),
             out: Output::default(),
             server: FakeServer::default(),
+            catalog_version: 1,
             server_open: false,
             client_in: BytesMut::new(),
             client_out: Vec::new(),
@@ -134,8 +130,7 @@ impl House {
     fn apply(&mut self) {
         self.audit.append(&mut self.out.audit);
         if self.server_open {
-            let readable: Vec<_> =
-                (0..5).map(|n| format!("t{n}")).filter(|name| self.may_touch(name)).collect();
+            let readable = self.readable();
             self.server.receive(self.out.to_server(), &readable);
         } else {
             assert!(self.out.to_server().is_empty(), "bytes for a server that is not there");
@@ -156,16 +151,22 @@ impl House {
         self.out.clear();
     }
 
-    /// Whether a live grant allows to read a relation at this moment.
-    fn may_touch(&self, relation: &str) -> bool {
-        let wanted = format!("ON public.{relation}");
-        self.grants.iter().any(|grant| {
-            grant.is_live(self.now)
-                && grant.privileges.iter().any(|privilege| {
-                    let text = privilege.display(Engine::Postgres).to_string();
-                    text.ends_with(&wanted) || text.ends_with("ON DATABASE")
-                })
-        })
+    /// What live grants are on at this moment: relations of `public`, the schema `app`, the database,
+    /// and `any` for whatever takes no more than one.
+    fn readable(&self) -> Vec<String> {
+        let live = self.grants.iter().filter(|grant| grant.is_live(self.now));
+        let privileges = live.clone().flat_map(|grant| &grant.privileges);
+        let objects = privileges.map(|privilege| {
+            let text = privilege.display(Engine::Postgres).to_string();
+            text.rsplit([' ', '.']).next().unwrap().to_owned()
+        });
+        objects.chain(live.map(|_| "any".to_owned())).collect()
+    }
+
+    /// The catalog as somebody else reads it now.
+    fn published(&mut self) -> Arc<Catalog> {
+        self.catalog_version += 1;
+        self.server.names.catalog(self.catalog_version)
     }
 
     fn client_sends(&mut self, bytes: &[u8]) {
@@ -202,7 +203,10 @@ impl House {
                 let parameters = vec![("server_version".into(), "15.18".into())];
                 self.machine.on_upstream_open("server:1".into(), parameters, &mut self.out);
             }
-            Command::RefreshCatalog => self.machine.on_catalog(Some(catalog())),
+            Command::RefreshCatalog => {
+                let catalog = self.published();
+                self.machine.on_catalog(Some(catalog));
+            }
             Command::CancelUpstream => {
                 self.server.cancel();
                 self.machine.on_cancel_done();

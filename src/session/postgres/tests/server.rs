@@ -6,11 +6,15 @@ use crate::wire::postgres::frame::{self, HEADER_BYTES, frame as write_frame};
 use crate::wire::postgres::message::{Frontend, Target, TransactionStatus};
 use crate::wire::postgres::reply::{self, Report};
 
-/// What ran, and which relations could be read when it was sent.
+use super::names::{Names, Resolved};
+
+/// What ran, on what, and what was granted when it was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ran {
     pub(super) text: String,
     pub(super) readable: Vec<String>,
+    /// The schema and relation that it read, wrote or defined, as the server found them.
+    pub(super) on: Option<(String, String)>,
 }
 
 struct Received {
@@ -25,6 +29,7 @@ struct Received {
 #[derive(Clone)]
 struct Portal {
     text: String,
+    on: Option<Resolved>,
     /// Rows that are left; none before it has run.
     left: Option<usize>,
 }
@@ -42,8 +47,11 @@ pub(super) struct FakeServer {
     pub(super) volunteered: Vec<u8>,
     pub(super) status: TransactionStatus,
     skipping: bool,
-    prepared: HashMap<String, String>,
+    prepared: HashMap<String, (String, Option<Resolved>)>,
     portals: HashMap<String, Portal>,
+    pub(super) names: Names,
+    /// What queries and INSERTs that came to their end were on, in order.
+    pub(super) done: Vec<Option<String>>,
     pub(super) ran: Vec<Ran>,
     /// A statement that ends only when told to; whether it came in a simple query.
     running: Option<bool>,
@@ -64,6 +72,8 @@ impl Default for FakeServer {
             skipping: false,
             prepared: HashMap::new(),
             portals: HashMap::new(),
+            names: Names::new(),
+            done: Vec::new(),
             ran: Vec::new(),
             running: None,
             copying: None,
@@ -119,6 +129,7 @@ impl FakeServer {
     /// What is running comes to its end.
     pub(super) fn finish(&mut self) {
         if let Some(simple) = self.running.take() {
+            self.note_done();
             reply::command_complete(&mut self.out, "SELECT 1");
             self.after(simple);
         }
@@ -200,6 +211,7 @@ impl FakeServer {
         self.unanswered -= 1;
         if self.status == TransactionStatus::Idle {
             self.portals.clear();
+            self.names.commit();
         }
         reply::ready(&mut self.out, self.status);
     }
@@ -207,6 +219,8 @@ impl FakeServer {
     fn fail(&mut self, sqlstate: &'static str) {
         if self.status == TransactionStatus::Active {
             self.status = TransactionStatus::Failed;
+        } else if self.status == TransactionStatus::Idle {
+            self.names.rollback();
         }
         self.skipping = true;
         Report::error(sqlstate, "no").write(&mut self.out);
@@ -215,17 +229,18 @@ impl FakeServer {
     fn query(&mut self, text: &[u8], readable: &[String]) {
         let text = std::str::from_utf8(text).unwrap().to_owned();
         self.skipping = false;
-        if text.contains("current_schemas") {
-            reply::row_description(&mut self.out, &["s"]);
-            for schema in ["pg_catalog", "public"] {
-                reply::data_row(&mut self.out, &[Some(schema.to_owned())]);
+        if text.contains("current_schemas") || text.contains("pg_my_temp_schema") {
+            assert_ne!(self.status, TransactionStatus::Failed, "names are asked in vain");
+            for statement in text.split("; ") {
+                self.names.answer(statement, &mut self.out);
+                reply::command_complete(&mut self.out, "SELECT");
             }
-            reply::command_complete(&mut self.out, "SELECT 2");
             self.ready();
             return;
         }
         for statement in text.split(';').map(str::trim).filter(|text| !text.is_empty()) {
-            match self.run(statement, readable) {
+            let resolved = self.resolve(statement);
+            match resolved.map_or_else(Done::Error, |on| self.run(statement, on, readable)) {
                 Done::Tag(tag, rows) => {
                     if rows > 0 {
                         reply::row_description(&mut self.out, &["a"]);
@@ -258,25 +273,26 @@ impl FakeServer {
         reply::command_complete(&mut self.out, tag);
     }
 
-    fn run(&mut self, text: &str, readable: &[String]) -> Done {
-        use TransactionStatus::{Active, Failed, Idle};
+    /// What a query or INSERT is on. Definitions look their names up when they run.
+    fn resolve(&self, text: &str) -> Result<Option<Resolved>, &'static str> {
+        let names = ["SELECT", "INSERT", "COPY"].iter().any(|word| text.starts_with(word));
+        let failed = self.status == TransactionStatus::Failed;
+        if names && !failed { self.names.resolve(text) } else { Ok(None) }
+    }
+
+    fn run(&mut self, text: &str, on: Option<Resolved>, readable: &[String]) -> Done {
         if text == "refused by daypass" {
             return Done::Error("42601");
         }
-        let ends = text.starts_with("ROLLBACK") || text.starts_with("COMMIT");
-        if self.status == Failed && !ends {
+        if self.status == TransactionStatus::Failed && !ends(text) {
             return Done::Error("25P02");
         }
-        self.ran.push(Ran { text: text.to_owned(), readable: readable.to_vec() });
-        if text.starts_with("BEGIN") {
-            self.status = Active;
-            return Done::Tag("BEGIN", 0);
+        let on = on.map(|on| (on.schema, on.name));
+        self.ran.push(Ran { text: text.to_owned(), readable: readable.to_vec(), on });
+        if let Some(done) = self.transaction(text) {
+            return done;
         }
-        if ends {
-            let failed = std::mem::replace(&mut self.status, Idle) == Failed;
-            let commit = text.starts_with("COMMIT") && !failed;
-            return Done::Tag(if commit { "COMMIT" } else { "ROLLBACK" }, 0);
-        }
+        self.names.begin();
         if text.contains("pg_sleep") {
             return Done::Running;
         }
@@ -289,6 +305,16 @@ impl FakeServer {
         if text.starts_with("SET") {
             return Done::Tag("SET", 0);
         }
+        if ["CREATE", "DROP", "DISCARD"].iter().any(|word| text.starts_with(word)) {
+            return match self.names.define(text) {
+                Ok(schema) => {
+                    self.ran.last_mut().unwrap().on = Some((schema, String::new()));
+                    Done::Tag("CREATE TABLE", 0)
+                }
+                Err(sqlstate) => Done::Error(sqlstate),
+            };
+        }
+        self.note_done();
         if text.starts_with("INSERT") {
             return Done::Tag("INSERT 0 1", 0);
         }
@@ -301,7 +327,7 @@ impl FakeServer {
             return self.fail("34000");
         };
         let left = match portal.left {
-            None => match self.run(&portal.text, readable) {
+            None => match self.run(&portal.text, portal.on.clone(), readable) {
                 Done::Tag(_, rows) if rows > 0 => rows,
                 Done::Tag(tag, _) => return self.rows(tag, 0),
                 Done::Running => {
@@ -317,7 +343,10 @@ impl FakeServer {
             },
             Some(_) if self.status == TransactionStatus::Failed => return self.fail("25P02"),
             Some(left) => {
-                self.ran.push(Ran { text: portal.text.clone(), readable: readable.to_vec() });
+                let on = portal.on.clone().map(|on| (on.schema, on.name));
+                let (text, readable) = (portal.text.clone(), readable.to_vec());
+                self.ran.push(Ran { text, readable, on });
+                self.note_done();
                 left
             }
         };
@@ -334,25 +363,77 @@ impl FakeServer {
         self.portals.insert(name.to_owned(), Portal { left: Some(left - rows), ..portal });
     }
 
+    fn note_done(&mut self) {
+        let on = self.ran.last().and_then(|ran| ran.on.as_ref());
+        self.done.push(on.map(|(schema, name)| format!("{schema}.{name}")));
+    }
+
+    fn transaction(&mut self, text: &str) -> Option<Done> {
+        use TransactionStatus::{Active, Failed, Idle};
+        let tag = match text {
+            "BEGIN" => {
+                self.names.begin();
+                self.status = Active;
+                "BEGIN"
+            }
+            "COMMIT" | "ROLLBACK" => {
+                let failed = std::mem::replace(&mut self.status, Idle) == Failed;
+                if text == "COMMIT" && !failed {
+                    self.names.commit();
+                    "COMMIT"
+                } else {
+                    self.names.rollback();
+                    "ROLLBACK"
+                }
+            }
+            "SAVEPOINT s" | "ROLLBACK TO s" if self.status == Idle => {
+                return Some(Done::Error("25P01"));
+            }
+            "SAVEPOINT s" => {
+                self.names.savepoint();
+                "SAVEPOINT"
+            }
+            "ROLLBACK TO s" => {
+                if !self.names.rollback_to() {
+                    return Some(Done::Error("3B001"));
+                }
+                self.status = Active;
+                "ROLLBACK"
+            }
+            _ => return None,
+        };
+        Some(Done::Tag(tag, 0))
+    }
+
     fn extended(&mut self, message: &Frontend<'_>, readable: &[String]) {
         match message {
             Frontend::Parse { name, text, .. } => {
                 let text = std::str::from_utf8(text).unwrap();
-                let ends = text.starts_with("ROLLBACK") || text.starts_with("COMMIT");
                 if !name.is_empty() && self.prepared.contains_key(*name) {
                     self.fail("42P05");
-                } else if self.status == TransactionStatus::Failed && !ends {
+                } else if self.status == TransactionStatus::Failed && !ends(text) {
                     self.fail("25P02");
                 } else {
-                    self.prepared.insert((*name).to_owned(), text.to_owned());
-                    reply::parse_complete(&mut self.out);
+                    match self.resolve(text) {
+                        Ok(on) => {
+                            self.prepared.insert((*name).to_owned(), (text.to_owned(), on));
+                            reply::parse_complete(&mut self.out);
+                        }
+                        Err(sqlstate) => self.fail(sqlstate),
+                    }
                 }
             }
             Frontend::Bind(bind) => match self.prepared.get(bind.statement).cloned() {
-                Some(text) => {
-                    self.portals.insert(bind.portal.to_owned(), Portal { text, left: None });
-                    reply::bind_complete(&mut self.out);
-                }
+                Some((text, on)) => match self.names.revalidate(&text, on) {
+                    Ok(on) => {
+                        let known = (text.clone(), on.clone());
+                        self.prepared.insert(bind.statement.to_owned(), known);
+                        self.portals
+                            .insert(bind.portal.to_owned(), Portal { text, on, left: None });
+                        reply::bind_complete(&mut self.out);
+                    }
+                    Err(sqlstate) => self.fail(sqlstate),
+                },
                 None => self.fail("26000"),
             },
             Frontend::Describe(Target::Statement(name)) if self.prepared.contains_key(*name) => {
@@ -376,4 +457,9 @@ impl FakeServer {
             other => panic!("{other:?} in a segment"),
         }
     }
+}
+
+/// Whether a failed transaction takes it.
+fn ends(text: &str) -> bool {
+    text.starts_with("ROLLBACK") || text.starts_with("COMMIT")
 }

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use crate::audit::record::{Kind, Verdict};
+use crate::audit::record::{AuditRecord, Kind, Outcome, Verdict};
 
 use super::client::{Sent, check, is_volunteered};
+use super::names::TEMPORARY;
 use super::{House, grant};
 
 /// xorshift64*: the same numbers for the same seed, everywhere.
@@ -36,7 +37,7 @@ const NAMES: [&str; 3] = ["", "p", "q"];
 
 fn text(random: &mut Random) -> String {
     let relation = format!("t{}", random.below(4));
-    match random.below(16) {
+    match random.below(22) {
         0..6 => format!("SELECT a FROM {relation}"),
         6 => format!("INSERT INTO {relation} (a) VALUES (1)"),
         7 => "SELECT 1/0".to_owned(),
@@ -47,6 +48,16 @@ fn text(random: &mut Random) -> String {
         12 => "SELEC 1".to_owned(),
         13 => "SET extra_float_digits = 3".to_owned(),
         14 => "SELECT a FROM missing".to_owned(),
+        15 => format!("CREATE TEMP TABLE {relation} (a int, b int)"),
+        16 if random.one_in(2) => {
+            format!("CREATE TEMP TABLE {relation} (a int, b int) ON COMMIT DROP")
+        }
+        16 => "DISCARD TEMP".to_owned(),
+        17 => format!("CREATE TABLE app.{relation} (a int, b int)"),
+        18 => format!("DROP TABLE {relation}"),
+        19 => "SAVEPOINT s".to_owned(),
+        20 => "ROLLBACK TO s".to_owned(),
+        _ if random.one_in(2) => format!("CALL daypass.explain('SELECT a FROM {relation}')"),
         _ => "CALL daypass.whoami()".to_owned(),
     }
 }
@@ -119,6 +130,46 @@ fn copy(random: &mut Random) -> Vec<Sent> {
     sent
 }
 
+/// Definitions and uses of one relation, in an order in which they matter to each other.
+fn story(random: &mut Random) -> Vec<Sent> {
+    let relation = format!("t{}", random.below(2));
+    let select = format!("SELECT a FROM {relation}");
+    let define = |random: &mut Random| match random.below(4) {
+        0 => format!("DROP TABLE {relation}"),
+        1 => format!("CREATE TABLE app.{relation} (a int, b int)"),
+        _ => format!("CREATE TEMP TABLE {relation} (a int, b int)"),
+    };
+    let mut sent = vec![Sent::Query("CREATE TEMP TABLE t4 (a int, b int)".to_owned())];
+    if random.one_in(2) {
+        sent.extend([Sent::Parse("p", select.clone()), Sent::Sync]);
+    }
+    if random.one_in(2) {
+        sent.push(Sent::Query("BEGIN".to_owned()));
+    }
+    if random.one_in(3) {
+        let define = define(random);
+        let taken_back = ["SAVEPOINT s", &define, &select, "ROLLBACK TO s", &select];
+        sent.extend(taken_back.map(|text| Sent::Query(text.to_owned())));
+    }
+    for _ in 0..2 + random.below(5) {
+        match random.below(7) {
+            0 => sent.push(Sent::Query("SAVEPOINT s".to_owned())),
+            1 => sent.push(Sent::Query("ROLLBACK TO s".to_owned())),
+            2 | 3 => sent.push(Sent::Query(define(random))),
+            4 => sent.push(Sent::Query(select.clone())),
+            5 => sent.extend([Sent::Bind("", "p"), Sent::Execute(""), Sent::Sync]),
+            _ => {
+                let define = define(random);
+                sent.extend([Sent::Parse("", define), Sent::Bind("", ""), Sent::Execute("")]);
+                sent.extend([Sent::Bind("", "p"), Sent::Execute(""), Sent::Sync]);
+            }
+        }
+    }
+    let end = random.pick(&["COMMIT", "ROLLBACK"]).to_owned();
+    sent.extend([Sent::Query(end), Sent::Query(select)]);
+    sent
+}
+
 fn step(house: &mut House, random: &mut Random, to_send: &mut Vec<u8>) {
     match random.below(15) {
         0..4 if !to_send.is_empty() => {
@@ -140,7 +191,10 @@ fn step(house: &mut House, random: &mut Random, to_send: &mut Vec<u8>) {
             let id = format!("g_{}", house.grants.len());
             let relation = random.below(4);
             let seconds = 5 + random.next() % 60;
-            let privileges = format!("SELECT, INSERT ON public.t{relation}");
+            let privileges = match random.below(3) {
+                0 => "ADMIN ON SCHEMA app".to_owned(),
+                _ => format!("SELECT, INSERT ON public.t{relation}"),
+            };
             house.add(&id, &privileges, seconds);
         }
         12 if random.one_in(4) && !house.grants.is_empty() => {
@@ -152,6 +206,11 @@ fn step(house: &mut House, random: &mut Random, to_send: &mut Vec<u8>) {
         14 if house.server_open => {
             let kind = [b'N', b'A', b'S'][random.below(3)];
             house.server.volunteer(kind, random.below(90));
+        }
+        // Somebody else has changed something that nobody here asks for.
+        13 if random.one_in(4) => {
+            let catalog = house.published();
+            house.machine.set_catalog(catalog);
         }
         _ => (),
     }
@@ -181,12 +240,19 @@ fn check_server(house: &House) {
     let allowed = house.decisions(Verdict::Allow);
     assert!(house.server.ran.len() <= allowed, "a statement ran before its record");
     for ran in &house.server.ran {
-        let touched = (0..5).map(|n| format!("t{n}")).filter(|name| ran.text.contains(&**name));
-        for relation in touched {
-            assert!(ran.readable.contains(&relation), "{} ran without a grant", ran.text);
+        // Giving up what is one's own needs nothing.
+        if let Some((schema, name)) = ran.on.as_ref().filter(|_| ran.text != "DISCARD TEMP") {
+            let wanted = match &**schema {
+                "public" if name.is_empty() => "DATABASE",
+                "public" => name,
+                TEMPORARY => "any",
+                other => other,
+            };
+            let allowed = ran.readable.iter().any(|on| on == wanted || on == "DATABASE");
+            assert!(allowed, "{} ran on {schema}.{name} without a grant", ran.text);
         }
         assert!(!ran.text.contains("daypass."), "a call reached the server");
-        assert!(!ran.text.contains("DROP"), "data was read as a message");
+        assert!(!ran.text.contains("DROP TABLE t4"), "data was read as a message");
     }
 }
 
@@ -202,19 +268,58 @@ fn check_audit(house: &House) {
         assert_eq!(results, 1, "results of statement {:?}", decision.statement);
     }
     assert_eq!(house.results(), allowed.len(), "a result without its decision");
+    check_names(house);
+}
+
+/// What was decided about is what the server found.
+fn check_names(house: &House) {
+    let decision = |result: &AuditRecord| {
+        let same = |record: &&AuditRecord| {
+            record.kind == Kind::Decision && record.statement == result.statement
+        };
+        house.audit.iter().find(same).unwrap()
+    };
+    let ended = house.audit.iter().filter(|record| record.outcome == Some(Outcome::Ok));
+    let ended = ended.map(decision).filter(|record| {
+        // Calls, and queries that the server never saw, are not the server's.
+        matches!(record.command, Some("SELECT" | "INSERT"))
+    });
+    let decided: Vec<_> = ended
+        .map(|record| {
+            let used = record.needs.iter().flat_map(|needs| &needs.relations);
+            used.map(|used| used.name.to_string()).collect::<Vec<_>>()
+        })
+        .collect();
+    let found = &house.server.done;
+    // A server that dies has not been heard to the end.
+    assert!(decided.len() <= found.len(), "more queries ended than ran");
+    for (decided, found) in decided.iter().zip(found) {
+        let temporary = format!("{TEMPORARY}.");
+        match found {
+            Some(found) if !found.starts_with(&temporary) => {
+                assert!(decided.contains(found), "{found} was read, decided was {decided:?}");
+            }
+            _ => assert!(decided.len() < 2, "nothing was read, decided was {decided:?}"),
+        }
+    }
 }
 
 fn run(seed: u64) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let first = grant("g_0", "SELECT, INSERT ON public.t0; SELECT ON public.t1", 0, 1_000);
+    let privileges = match random.below(2) {
+        0 => "SELECT, INSERT ON public.t0; SELECT ON public.t1",
+        _ => "SELECT, INSERT ON public.t0; ADMIN ON SCHEMA app",
+    };
+    let first = grant("g_0", privileges, 0, 1_000);
     let held = if random.one_in(3) { Vec::new() } else { vec![first] };
     let mut house = House::new(&held);
     let mut sent = Vec::new();
     for _ in 0..1 + random.below(12) {
-        match random.below(9) {
+        match random.below(10) {
             0..4 => sent.push(query(&mut random)),
             4..7 => sent.extend(segment(&mut random)),
             7 => sent.extend(copy(&mut random)),
+            8 => sent.extend(story(&mut random)),
             _ => sent.extend(fetches(&mut random)),
         }
     }

@@ -5,6 +5,9 @@ mod kinds;
 mod messages;
 mod properties;
 mod table;
+mod temporary;
+
+use std::sync::Arc;
 
 use super::{ParseLimits, Scope, analyse};
 use crate::sql::access::{Access, Columns};
@@ -47,12 +50,17 @@ const RELATIONS: &str = "
 ";
 
 pub(super) fn catalog() -> Catalog {
-    let mut catalog = Catalog { version: 1, server_version: 150_018, ..Catalog::default() };
+    let mut catalog = Catalog {
+        version: 1,
+        server_version: 150_018,
+        public_temporary: true,
+        ..Catalog::default()
+    };
     for name in ["public", "app", "pg_catalog", "information_schema", "pg_toast"] {
-        catalog.schemas.insert(name.into(), Schema::default());
+        catalog.schemas.insert(name.into(), Arc::default());
     }
     let schema = |catalog: &mut Catalog, name: &str, change: &dyn Fn(&mut Schema)| {
-        change(catalog.schemas.get_mut(name).unwrap());
+        change(Arc::make_mut(catalog.schemas.get_mut(name).unwrap()));
     };
     for line in RELATIONS.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (head, columns) = line.split_once(':').unwrap();

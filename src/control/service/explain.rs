@@ -1,0 +1,106 @@
+//! What a statement would need, and of it what somebody's grants allow.
+
+use std::sync::Arc;
+
+use crate::audit::record::{Kind, Needs, Verdict, Who};
+use crate::audit::rendered::Rendered;
+use crate::control::error::ControlError;
+use crate::control::model::{Explain, ExplainedAccess};
+use crate::grant::Actor;
+use crate::session::explain::explain;
+use crate::sql::catalog::Catalog;
+use crate::sql::postgres::{ParseLimits, Scope, analyse};
+use crate::sql::statement::{Analysis, NotUnderstood};
+
+use super::{Service, principal_name};
+
+/// The analyser wants a deeper stack than the threads of the API have.
+const STACK_BYTES: usize = 16 << 20;
+
+/// The search path of a session that has not set another; `CALL daypass.explain(…)` knows better.
+const PATH: [&str; 2] = ["pg_catalog", "public"];
+
+impl Service {
+    /// Explains statements: an operator for everybody, a principal for itself. Nothing runs.
+    ///
+    /// # Errors
+    /// When the actor may not, the database is unknown or its names are, or the text is not understood.
+    pub async fn explain(
+        &self,
+        actor: &Actor,
+        wish: Explain,
+    ) -> Result<Vec<ExplainedAccess>, ControlError> {
+        let principal = principal_name(&wish.principal)?;
+        if let Actor::Principal(name) = actor
+            && *name != principal
+        {
+            return Err(ControlError::not_allowed(
+                "only an operator may ask what somebody else may do",
+            ));
+        }
+        self.engine(&wish.database)?;
+        self.recordable()?;
+        let names = self.names.load_full();
+        let catalog = names.catalogs.get(&*wish.database).and_then(|known| known.current());
+        let catalog = catalog.ok_or_else(|| {
+            ControlError::unavailable("the database's catalog cannot be read now")
+        })?;
+        let analysis = read(wish.sql, catalog, names.limits).await?.map_err(not_understood)?;
+        let held = self.store().snapshot().grants.held(&principal, &wish.database);
+        let now = self.now();
+        let statements = analysis.statements.iter().enumerate();
+        let lines: Vec<ExplainedAccess> = statements
+            .flat_map(|(n, statement)| explain((n + 1, statement), &[], &held, now))
+            .map(ExplainedAccess::from)
+            .collect();
+        let allowed = lines.iter().all(|line| line.allowed);
+        self.record(Kind::Explain, "asked", Some(actor), |record| {
+            record.concern(Who {
+                principal: Some(principal.as_str().into()),
+                database: Some(wish.database.as_str().into()),
+                ..Who::default()
+            });
+            // Not the text: it did not run, and may hold what the settings have redacted elsewhere.
+            let accesses = lines.iter().filter_map(|line| line.access.as_deref()).map(Box::from);
+            let needs = Needs { relations: Vec::new(), accesses: accesses.collect() };
+            record.needs = Some(Arc::new(Rendered::new(needs)));
+            record.missing =
+                lines.iter().filter_map(|line| line.missing.as_deref()).map(Box::from).collect();
+            record.decision = Some(if allowed { Verdict::Allow } else { Verdict::Deny });
+        });
+        Ok(lines)
+    }
+}
+
+/// Analyses a text on a thread of its own.
+async fn read(
+    sql: String,
+    catalog: Arc<Catalog>,
+    limits: ParseLimits,
+) -> Result<Result<Analysis, NotUnderstood>, ControlError> {
+    let (answer, read) = tokio::sync::oneshot::channel();
+    let work = move || {
+        let path = PATH.map(Box::from);
+        let scope = Scope { catalog: &catalog, path: &path };
+        // Whoever asked may have gone away.
+        drop(answer.send(analyse(&sql, &scope, &limits)));
+    };
+    let thread = std::thread::Builder::new().name("explain".into()).stack_size(STACK_BYTES);
+    let failed = || ControlError::unavailable("the statement could not be read now");
+    thread.spawn(work).map_err(|_| failed())?;
+    read.await.map_err(|_| failed())
+}
+
+fn not_understood(why: NotUnderstood) -> ControlError {
+    let hint = match &why {
+        NotUnderstood::Unsupported { hint, .. } => hint.clone(),
+        NotUnderstood::Undefined { .. } => Some(
+            "Names without a schema are looked for in public here; \
+             CALL daypass.explain(…) uses the session's own search_path."
+                .into(),
+        ),
+        NotUnderstood::Syntax { .. } | NotUnderstood::TooComplex { .. } => None,
+    };
+    let error = ControlError::invalid(format!("the statement would be refused: {why}"));
+    hint.into_iter().fold(error, |error, hint| error.hint(hint))
+}
