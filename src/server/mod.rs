@@ -71,7 +71,8 @@ pub fn check(file: &Path) -> Result<Vec<TlsWarning>, ConfigErrors> {
 /// # Errors
 /// When it does not start.
 pub fn serve(file: &Path) -> Result<(), ServeError> {
-    let config = Config::load(file)?;
+    let mut config = Config::load(file)?;
+    config.make_role_keys()?;
     let run_key = Arc::new(RunKey::new());
     let plan = Plan::new(&config, &run_key)?;
     config.prepare()?;

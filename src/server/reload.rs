@@ -47,7 +47,7 @@ impl Fixed {
         let databases = std::mem::take(&mut plan.databases).into_iter();
         let databases = databases.map(|database| {
             let before = before.and_then(|house| house.database(&database.name));
-            database.open(before)
+            database.open(before, &self.store)
         });
         House {
             store: self.store.clone(),
@@ -105,7 +105,8 @@ impl Reloader {
         self.fixed.recorder.reopen();
         let (file, run_key) = (self.started.file.clone(), Arc::clone(&self.run_key));
         let read = tokio::task::spawn_blocking(move || {
-            let config = Config::load(&file)?;
+            let mut config = Config::load(&file)?;
+            config.make_role_keys()?;
             let plan = Plan::new(&config, &run_key)?;
             Ok((config, plan))
         });

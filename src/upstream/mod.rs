@@ -6,6 +6,7 @@
 //! - [`client`]: statements of our own
 //! - [`catalogs`]: the server's names, kept current; [`catalog`] loads them once, [`fingerprint`]
 //!   tells cheaply whether they changed
+//! - [`roles`]: the second lock, roles in the database itself
 //! - [`path`]: asking a session's own connection for its search path
 
 pub mod cancel;
@@ -17,6 +18,7 @@ pub mod error;
 pub mod fingerprint;
 pub mod login;
 pub mod path;
+pub mod roles;
 pub mod target;
 mod tls;
 
@@ -27,6 +29,7 @@ pub use connect::{Connection, Peer, connect};
 pub use error::{LoginError, TargetError, UpstreamError};
 pub use login::Startup;
 pub use path::{EFFECTIVE_PATH_QUERY, read_path};
+pub use roles::Lock;
 pub use target::{Host, Roots, Target, TlsMode};
 
 /// What servers see as `application_name` of our own connections.

@@ -1,0 +1,411 @@
+//! The task that keeps a database's roles as live grants have them, over a connection of its own.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::acl::Right;
+use super::action::Action;
+use super::lock::{Progress, Request, Settings};
+use super::names::Names;
+use super::observe;
+use super::plan::{self, Plan, Scope, Service, Wanted};
+use crate::sql::catalog::Catalog;
+use crate::store::Snapshot;
+use crate::time::Timestamp;
+use crate::upstream::connect::{Connection, connect, within};
+use crate::upstream::error::UpstreamError;
+use crate::upstream::login::Startup;
+use crate::upstream::{APPLICATION_NAME, client};
+use crate::wire::postgres::reply;
+
+/// One attempt; a connection whose network has gone silent is given up after it.
+const ATTEMPT_MAX: Duration = Duration::from_secs(60);
+/// Attempts, when others change the same roles or objects at the same time.
+const ATTEMPTS: u32 = 8;
+const RETRY_AFTER: Duration = Duration::from_millis(10);
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Names mean the server's own. A lock that somebody holds on a catalog must not stop us for ever.
+const SESSION: &str = "SET search_path = pg_catalog, pg_temp; SET jit = off; \
+    SET statement_timeout = '30s'; SET lock_timeout = '5s'; SET role = none; \
+    SET idle_in_transaction_session_timeout = 0";
+
+/// One proxy at a time: the number is "dayp" in ASCII.
+const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock(1684109680, 1)";
+
+/// The task.
+pub(super) struct Keeper {
+    settings: Arc<Settings>,
+    names: Arc<Names>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    catalogs: watch::Receiver<Option<Arc<Catalog>>>,
+    progress: watch::Sender<Arc<Progress>>,
+    catalogs_on: watch::Sender<Option<Arc<Catalog>>>,
+    connection: Option<Connection>,
+    service: Service,
+    /// Login roles whose password was set by this process and that have been open since.
+    opened: HashSet<String>,
+    /// Sets whose rights were in line with the catalog of that version.
+    verified: (Option<u64>, HashSet<String>),
+    swept: Option<Instant>,
+    /// What the log has already been told.
+    said: HashSet<String>,
+    lacking: BTreeSet<Right>,
+}
+
+/// What an attempt came to.
+struct Done {
+    plan: Plan,
+    /// What could not be done, and why.
+    failures: Vec<(Action, UpstreamError)>,
+    looked: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        names: Arc<Names>,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        catalogs: watch::Receiver<Option<Arc<Catalog>>>,
+        progress: watch::Sender<Arc<Progress>>,
+        catalogs_on: watch::Sender<Option<Arc<Catalog>>>,
+    ) -> Self {
+        Self {
+            settings,
+            names,
+            snapshots,
+            catalogs,
+            progress,
+            catalogs_on,
+            connection: None,
+            service: Service::default(),
+            opened: HashSet::new(),
+            verified: (None, HashSet::new()),
+            swept: None,
+            said: HashSet::new(),
+            lacking: BTreeSet::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+        let mut backoff = BACKOFF_MIN;
+        let mut waiting: Vec<Request> = Vec::new();
+        loop {
+            for request in &waiting {
+                if let Some(role) = &request.reset {
+                    self.opened.remove(role);
+                }
+            }
+            let (ok, next_change) = self.keep().await;
+            let progress = Arc::clone(&self.progress.borrow());
+            for request in waiting.drain(..) {
+                // Whoever has gone away needs no answer.
+                let _ = request.answer.send(Arc::clone(&progress));
+            }
+            let pause = if ok {
+                backoff = BACKOFF_MIN;
+                let sweep = self.swept.map_or(Duration::ZERO, |at| {
+                    self.settings.interval.saturating_sub(at.elapsed())
+                });
+                next_change.map_or(sweep, |change| sweep.min(change))
+            } else {
+                let pause = backoff;
+                backoff = (backoff * 2).min(BACKOFF_MAX);
+                pause
+            };
+            tokio::select! {
+                () = sleep(pause) => {}
+                Ok(()) = self.snapshots.changed() => {}
+                Ok(()) = self.catalogs.changed() => {}
+                request = inbox.recv() => match request {
+                    Some(request) => waiting.push(request),
+                    None => break,
+                },
+            }
+            while let Ok(request) = inbox.try_recv() {
+                waiting.push(request);
+            }
+        }
+        if let Some(mut connection) = self.connection {
+            let mut goodbye = Vec::new();
+            reply::terminate(&mut goodbye);
+            // The server finds out from the closed socket otherwise.
+            let _ = connection.stream.write_all(&goodbye).await;
+        }
+    }
+
+    /// Brings the server in line once. Whether that went well, and how long until a grant begins or
+    /// expires by itself.
+    async fn keep(&mut self) -> (bool, Option<Duration>) {
+        let now: Timestamp = SystemTime::now().into();
+        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+        let catalog = self.catalogs.borrow_and_update().clone();
+        let grants = || {
+            let grants = snapshot.grants.iter();
+            grants.filter(|grant| *grant.database == *self.settings.entry)
+        };
+        let wanted = plan::wanted(grants(), &self.names, now);
+        let next = grants().filter_map(|grant| grant.next_change_after(now)).min();
+        let result = self.bring(&wanted, catalog.as_deref().map(|it| it.version)).await;
+        // What has failed for a role is attempted again soon, not only with the next sweep.
+        let ok = result
+            .as_ref()
+            .is_ok_and(|done| done.failures.iter().all(|(action, _)| action.needed_by().is_none()));
+        let progress = match result {
+            Ok(done) => self.note(&wanted, done),
+            Err(error) => self.note_error(&wanted, &error),
+        };
+        self.progress.send_replace(Arc::new(progress));
+        let is_new = self.catalogs_on.borrow().as_ref().map(|it| it.version)
+            != catalog.as_ref().map(|it| it.version);
+        if is_new {
+            // After a failure, too: the server refuses what its roles do not reach yet.
+            self.catalogs_on.send_replace(catalog);
+        }
+        (ok, next.map(|next| Timestamp::from(SystemTime::now()).until(next)))
+    }
+
+    /// Attempts until it is done, or fails for a reason that another attempt would not mend.
+    async fn bring(
+        &mut self,
+        wanted: &Wanted,
+        version: Option<u64>,
+    ) -> Result<Done, UpstreamError> {
+        let mut attempt = 0;
+        loop {
+            // Taken out, so that a connection that failed or was given up half-way is dropped.
+            let connection = self.connection.take();
+            let had_connection = connection.is_some();
+            let work = self.attempt(connection, wanted, version);
+            match within(ATTEMPT_MAX, "bringing roles in line", work).await {
+                Ok((connection, done)) => {
+                    self.connection = Some(connection);
+                    self.remember(wanted, version, &done);
+                    return Ok(done);
+                }
+                Err(error) => {
+                    attempt += 1;
+                    let again = is_passing(&error) || (had_connection && is_broken(&error));
+                    if !again || attempt >= ATTEMPTS {
+                        return Err(error);
+                    }
+                    sleep(RETRY_AFTER * (1 << attempt)).await;
+                }
+            }
+        }
+    }
+
+    fn remember(&mut self, wanted: &Wanted, version: Option<u64>, done: &Done) {
+        let failed = |action: &Action| done.failures.iter().any(|(it, _)| it == action);
+        for action in done.plan.actions.iter().filter(|action| !failed(action)) {
+            if let Action::Open { role, .. } = action {
+                self.opened.insert(role.clone());
+            }
+        }
+        self.opened.retain(|role| wanted.logins.contains_key(role));
+        if done.looked {
+            self.verified = (version, wanted.sets.keys().cloned().collect());
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Connection, UpstreamError> {
+        let startup = Startup { application_name: APPLICATION_NAME.into(), ..Startup::default() };
+        let mut connection = connect(&self.settings.target, &startup).await?;
+        client::query(&mut connection, SESSION).await?;
+        Ok(connection)
+    }
+
+    async fn attempt(
+        &mut self,
+        connection: Option<Connection>,
+        wanted: &Wanted,
+        version: Option<u64>,
+    ) -> Result<(Connection, Done), UpstreamError> {
+        let mut connection = match connection {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        self.service = observe::service(&mut connection).await?;
+        let service = self.service.clone();
+        if !service.creates_roles && !service.superuser {
+            let name = &service.name;
+            let why = format!(
+                "the service account {name} may not make roles: let a superuser run ALTER ROLE \
+                 {} CREATEROLE, or write second-lock = \"none\"",
+                super::action::name(name)
+            );
+            return Err(UpstreamError::Roles(why.into()));
+        }
+        client::query(&mut connection, BEGIN).await?;
+        let mut observed = observe::roles(&mut connection, &service, &self.names).await?;
+        let sweep = self.swept.is_none_or(|at| at.elapsed() >= self.settings.interval);
+        let (verified_version, verified) = &self.verified;
+        let known = |set: &String| verified.contains(set) && observed.roles.contains_key(set);
+        let looked = sweep || *verified_version != version || !wanted.sets.keys().all(known);
+        if looked {
+            let sets: Vec<_> = wanted.sets.values().map(Vec::as_slice).collect();
+            let objects = observe::objects(&mut connection, &self.names, &sets).await?;
+            observed.objects = Some(objects);
+        }
+        let scope = Scope { names: &self.names, opened: &self.opened, sweep };
+        let plan = plan::plan(wanted, &observed, scope);
+        let failures = self.act(&mut connection, &service, &plan.actions).await?;
+        client::query(&mut connection, "COMMIT").await?;
+        if sweep {
+            self.swept = Some(Instant::now());
+        }
+        Ok((connection, Done { plan, failures, looked }))
+    }
+
+    /// All at once, and when that fails one by one, so that what cannot be done stops nothing else.
+    async fn act(
+        &self,
+        connection: &mut Connection,
+        service: &Service,
+        actions: &[Action],
+    ) -> Result<Vec<(Action, UpstreamError)>, UpstreamError> {
+        let mut failures = Vec::new();
+        if actions.is_empty() {
+            return Ok(failures);
+        }
+        let statements = self.statements(service, actions).await?;
+        client::query(connection, "SAVEPOINT daypass").await?;
+        if try_one(connection, &statements.join("; ")).await?.is_none() {
+            return Ok(failures);
+        }
+        for (action, sql) in actions.iter().zip(&statements) {
+            let Some(error) = try_one(connection, sql).await? else { continue };
+            let (Action::Grant(rights) | Action::Revoke(rights)) = action else {
+                failures.push((action.clone(), error));
+                continue;
+            };
+            let apart = rights.apart();
+            if apart.is_empty() {
+                failures.push((action.clone(), error));
+            }
+            for rights in apart {
+                let alone = match action {
+                    Action::Grant(_) => Action::Grant(rights),
+                    _ => Action::Revoke(rights),
+                };
+                let sql = alone.sql(service, |_| String::new());
+                if let Some(error) = try_one(connection, &sql).await? {
+                    failures.push((alone, error));
+                }
+            }
+        }
+        Ok(failures)
+    }
+
+    /// The statements, the hashing of passwords done where nobody waits for it.
+    async fn statements(
+        &self,
+        service: &Service,
+        actions: &[Action],
+    ) -> Result<Vec<String>, UpstreamError> {
+        let (names, service) = (Arc::clone(&self.names), service.clone());
+        let actions = actions.to_vec();
+        let work = move || {
+            let verifier = |role: &str| names.verifier(&service.cluster, role);
+            actions.iter().map(|action| action.sql(&service, verifier)).collect()
+        };
+        spawn_blocking(work).await.map_err(|_| UpstreamError::Stopped)
+    }
+
+    fn note(&mut self, wanted: &Wanted, done: Done) -> Progress {
+        let mut failed: HashMap<String, Arc<str>> = HashMap::new();
+        for (action, error) in &done.failures {
+            let what = format!("{action:?}");
+            if self.said.insert(what) {
+                let (database, service) = (&self.settings.entry, &self.service);
+                let statement = action.sql(service, |_| "…".into());
+                tracing::warn!(%error, %database, statement, "a step of the second lock failed");
+            }
+            if let Some(role) = action.needed_by() {
+                failed.insert(role.to_owned(), error.to_string().into());
+            }
+        }
+        if done.looked && done.plan.lacking != self.lacking {
+            self.lacking = done.plan.lacking;
+            if let Some(first) = self.lacking.first() {
+                let (database, count) = (&self.settings.entry, self.lacking.len());
+                let first = format!("{} ON {}", first.keyword, first.object);
+                tracing::warn!(
+                    %database, count, first,
+                    "the service account may not give what grants allow: daypass database check says more"
+                );
+            }
+        }
+        let mut progress = self.settled(wanted);
+        for (name, login) in &wanted.logins {
+            let why = login.sets.iter().chain([name]).find_map(|role| failed.get(role));
+            match why {
+                Some(why) => drop(progress.failed.insert(name.clone(), Arc::clone(why))),
+                None => drop(progress.open.insert(name.clone())),
+            }
+        }
+        progress
+    }
+
+    fn note_error(&mut self, wanted: &Wanted, error: &UpstreamError) -> Progress {
+        let text = match error {
+            UpstreamError::Roles(why) => why.to_string(),
+            other => other.to_string(),
+        };
+        if self.progress.borrow().error.as_deref() != Some(&*text) {
+            let database = &self.settings.entry;
+            tracing::error!(%error, %database, "the second lock cannot be brought in line");
+        }
+        Progress { error: Some(text.into()), ..self.settled(wanted) }
+    }
+
+    fn settled(&self, wanted: &Wanted) -> Progress {
+        let settled = wanted.logins.values().flat_map(|login| login.grants.iter().cloned());
+        Progress {
+            settled: settled.collect(),
+            cluster: self.service.cluster.clone(),
+            ..Progress::default()
+        }
+    }
+}
+
+/// Runs a statement after the savepoint. The error when it failed and the transaction goes on without
+/// it.
+async fn try_one(
+    connection: &mut Connection,
+    sql: &str,
+) -> Result<Option<UpstreamError>, UpstreamError> {
+    match client::query(connection, sql).await {
+        Ok(_) => {
+            client::query(connection, "RELEASE daypass; SAVEPOINT daypass").await?;
+            Ok(None)
+        }
+        Err(error @ UpstreamError::Failed { .. }) if !is_passing(&error) => {
+            client::query(connection, "ROLLBACK TO daypass").await?;
+            Ok(Some(error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether somebody else was at the same roles or objects, so that another attempt may go well.
+fn is_passing(error: &UpstreamError) -> bool {
+    let UpstreamError::Failed { sqlstate, message } = error else { return false };
+    match &**sqlstate {
+        // Serialization, deadlock, lock not available, unique violation, exists, is gone.
+        "40001" | "40P01" | "55P03" | "23505" | "42710" => true,
+        "XX000" => message.contains("concurrently"),
+        _ => false,
+    }
+}
+
+fn is_broken(error: &UpstreamError) -> bool {
+    !matches!(error, UpstreamError::Failed { .. } | UpstreamError::Roles(_))
+}
