@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::support::{Config, Daypass, eventually, psql, versions_available};
+use crate::support::{Config, Daypass, Psql, eventually, psql, versions_available};
 use crate::{House, entry, server};
 
 /// Direct GRANTs of so many people to the same tables were measured to fail with "tuple concurrently
@@ -52,6 +52,25 @@ fn fifty_people_at_once_get_in_while_others_change_the_same_tables() {
         let sets = house.our_roles().into_iter().filter(|role| role.ends_with("_set")).count();
         assert_eq!(sets, 2);
     }
+}
+
+#[test]
+fn somebody_who_sits_on_a_table_holds_up_nobody_elses_grant() {
+    let house = House::new();
+    let env = house.server.env("postgres", "shop");
+    let env: Vec<_> = env.iter().map(|(name, value)| (*name, &**value)).collect();
+    let mut sitter = Psql::open(&env);
+    sitter.run("BEGIN; GRANT UPDATE ON orders TO PUBLIC;");
+    house.daypass.grant("pam", "shop", &["SELECT ON public.orders"]);
+    house.daypass.grant("quin", "shop", &["SELECT ON public.customers"]);
+    let token = house.daypass.token("quin");
+    let output = house.daypass.psql("quin", &token, "shop", "SELECT count(*) FROM customers");
+    assert_eq!(output.expect_success(), "1");
+    let token = house.daypass.token("pam");
+    let count = || house.daypass.psql("pam", &token, "shop", "SELECT count(*) FROM orders");
+    count().expect_sqlstate("42501");
+    sitter.run("ROLLBACK;");
+    eventually("the grant to reach the table", || (count().stdout == "100").then_some(()));
 }
 
 #[test]

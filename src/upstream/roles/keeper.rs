@@ -34,7 +34,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Names mean the server's own. A lock that somebody holds on a catalog must not stop us for ever.
 const SESSION: &str = "SET search_path = pg_catalog, pg_temp; SET jit = off; \
-    SET statement_timeout = '30s'; SET lock_timeout = '5s'; SET role = none; \
+    SET statement_timeout = '30s'; SET lock_timeout = '1s'; SET role = none; \
     SET idle_in_transaction_session_timeout = 0";
 
 /// One proxy at a time: the number is "dayp" in ASCII.
@@ -154,10 +154,11 @@ impl Keeper {
         let wanted = plan::wanted(grants(), &self.names, now);
         let next = grants().filter_map(|grant| grant.next_change_after(now)).min();
         let result = self.bring(&wanted, catalog.as_deref().map(|it| it.version)).await;
-        // What has failed for a role is attempted again soon, not only with the next sweep.
-        let ok = result
-            .as_ref()
-            .is_ok_and(|done| done.failures.iter().all(|(action, _)| action.needed_by().is_none()));
+        // What would help to attempt again is, soon, and not only with the next sweep.
+        let ok = result.as_ref().is_ok_and(|done| {
+            let lasts = |action: &Action, error| action.needed_by().is_none() && !is_locked(error);
+            done.failures.iter().all(|(action, error)| lasts(action, error))
+        });
         let progress = match result {
             Ok(done) => self.note(&wanted, done),
             Err(error) => self.note_error(&wanted, &error),
@@ -212,6 +213,13 @@ impl Keeper {
         self.opened.retain(|role| wanted.logins.contains_key(role));
         if done.looked {
             self.verified = (version, wanted.sets.keys().cloned().collect());
+            for (action, error) in &done.failures {
+                if let Action::Grant(rights) = action
+                    && is_locked(error)
+                {
+                    self.verified.1.remove(&rights.role);
+                }
+            }
         }
     }
 
@@ -387,7 +395,8 @@ async fn try_one(
             client::query(connection, "RELEASE daypass; SAVEPOINT daypass").await?;
             Ok(None)
         }
-        Err(error @ UpstreamError::Failed { .. }) if !is_passing(&error) => {
+        // Somebody may sit on an object for long: nobody else's grant waits for that.
+        Err(error @ UpstreamError::Failed { .. }) if !is_passing(&error) || is_locked(&error) => {
             client::query(connection, "ROLLBACK TO daypass").await?;
             Ok(Some(error))
         }
@@ -404,6 +413,11 @@ fn is_passing(error: &UpstreamError) -> bool {
         "XX000" => message.contains("concurrently"),
         _ => false,
     }
+}
+
+/// Whether somebody else held something for too long.
+fn is_locked(error: &UpstreamError) -> bool {
+    matches!(error, UpstreamError::Failed { sqlstate, .. } if &**sqlstate == "55P03")
 }
 
 fn is_broken(error: &UpstreamError) -> bool {
