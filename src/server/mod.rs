@@ -159,10 +159,11 @@ fn serve_api(
 ) -> Result<(), ServeError> {
     let path = &config.api.socket.value;
     let socket = api::ApiSocket::bind(path).map_err(|error| ServeError::start("the API", error))?;
-    let current = Arc::clone(current);
+    let (house, houses) = (Arc::clone(current), Arc::clone(current));
     let extra = api::ApiExtra {
         audit_file: config.audit.recorder.file.clone(),
-        ready: Arc::new(move || current.load().readiness()),
+        ready: Arc::new(move || house.load().readiness()),
+        database: Arc::new(move |name| houses.load().database(name).map(Arc::clone)),
     };
     let shutdown =
         async move { while *phase.borrow() != Phase::Ending && phase.changed().await.is_ok() {} };

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::daypass;
 use super::support::{root, run};
 
-const VERBS: [&[&str]; 25] = [
+const VERBS: [&[&str]; 28] = [
     &[],
     &["serve"],
     &["check"],
@@ -31,6 +31,9 @@ const VERBS: [&[&str]; 25] = [
     &["audit"],
     &["audit", "tail"],
     &["audit", "show"],
+    &["database"],
+    &["database", "check"],
+    &["database", "audit"],
 ];
 
 #[test]

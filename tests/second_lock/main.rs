@@ -7,6 +7,7 @@ mod support;
 
 mod faults;
 mod life;
+mod operators;
 mod rights;
 
 use daypass::secret::Secret;

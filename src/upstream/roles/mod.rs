@@ -7,10 +7,13 @@
 //! what [`observe`] has found, whatever left it so: another proxy, a killed one, an administrator. The
 //! [`keeper`] is the task that does it; sessions hold a [`Lock`].
 //!
+//! [`check`] tells operators what a database lacks for it.
+//!
 //! `names`, `acl`, `plan` and `action` are pure.
 
 pub mod acl;
 pub mod action;
+pub mod check;
 mod keeper;
 mod lock;
 pub mod names;
