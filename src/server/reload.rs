@@ -149,6 +149,12 @@ impl Reloader {
         self.current.store(Arc::clone(&house));
         self.listening.apply(bound, plan.listeners);
         for database in &before.databases {
+            let kept = house.database(&database.name);
+            if let Some(lock) = &database.lock
+                && !kept.and_then(|it| it.lock.as_ref()).is_some_and(|now| lock.has_roles_of(now))
+            {
+                lock.retire();
+            }
             if house.database(&database.name).is_none() {
                 self.clear(&database.name, house.drain_deadline);
             }

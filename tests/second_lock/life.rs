@@ -1,7 +1,7 @@
 //! Grants that come and go while sessions are open.
 
-use crate::House;
-use crate::support::eventually;
+use crate::support::{Config, eventually};
+use crate::{House, entry};
 
 #[test]
 fn a_grant_opens_and_ends_in_an_open_session() {
@@ -52,6 +52,66 @@ fn expiry_takes_the_membership_and_an_unused_role_is_dropped() {
     assert_eq!(house.our_roles().iter().filter(|role| !role.ends_with("_set")).count(), 1);
     drop(session);
     eventually("the roles to go", || house.our_roles().is_empty().then_some(()));
+}
+
+#[test]
+fn the_roles_of_a_database_that_is_removed_go_and_come_back_with_it() {
+    let house = House::new();
+    house.server.sql("CREATE DATABASE crm OWNER svc");
+    let crm = || entry(Config::new(), "crm", &house.server, "svc", "crm");
+    let both = || entry(crm(), "shop", &house.server, "svc", "shop");
+    house.daypass.grant("ira", "shop", &["SELECT ON public.orders"]);
+    let token = house.daypass.token("ira");
+    let mut session = house.daypass.open_psql("ira", &token, "shop");
+    session.run("BEGIN;");
+    assert_eq!(session.run("SELECT count(*) FROM orders;").stdout, "100");
+    house.daypass.reload(crm());
+    house.daypass.wait_audit("the removal", |it| {
+        it["reason"].as_str().is_some_and(|why| why.contains("database shop removed"))
+    });
+    // It may finish its transaction, with what its grant allows.
+    assert_eq!(session.run("SELECT count(*) FROM orders;").stdout, "100");
+    session.run("COMMIT;");
+    eventually("the roles to go", || house.our_roles().is_empty().then_some(()));
+    house.daypass.reload(both());
+    eventually("the grant to be back", || {
+        let output = house.daypass.psql("ira", &token, "shop", "SELECT count(*) FROM orders");
+        (output.stdout == "100").then_some(())
+    });
+}
+
+#[test]
+fn sessions_have_the_settings_of_the_service_account() {
+    let house = House::new();
+    house.server.sql(
+        "ALTER ROLE svc SET statement_timeout TO '7min'; \
+         ALTER ROLE svc IN DATABASE shop SET search_path TO \"$user\", sales, public; \
+         ALTER ROLE svc SET log_min_messages TO 'error'",
+    );
+    house.daypass.grant("jo", "shop", &["READ ON DATABASE"]);
+    let token = house.daypass.token("jo");
+    let mut session = house.daypass.open_psql("jo", &token, "shop");
+    assert_eq!(session.run("SHOW statement_timeout;").stdout, "7min");
+    assert_eq!(session.run("SELECT count(*) FROM leads;").stdout, "0");
+    // Only a superuser could give the role this one; that stops nothing else.
+    assert!(house.daypass.log().contains("log_min_messages"), "{}", house.daypass.log());
+    house.server.sql("ALTER ROLE svc RESET ALL");
+    let again = || house.daypass.psql("jo", &token, "shop", "SHOW statement_timeout").stdout;
+    eventually("the setting to go", || (again() == "0").then_some(()));
+}
+
+#[test]
+fn row_security_holds_for_a_role_where_the_service_account_would_bypass_it() {
+    let house = House::new();
+    house.server.sql_in(
+        "shop",
+        "ALTER TABLE orders ENABLE ROW LEVEL SECURITY; \
+         CREATE POLICY few ON orders FOR SELECT USING (id <= 3)",
+    );
+    house.daypass.grant("kit", "shop", &["READ ON DATABASE"]);
+    let token = house.daypass.token("kit");
+    let output = house.daypass.psql("kit", &token, "shop", "SELECT count(*) FROM orders");
+    assert_eq!(output.expect_success(), "3");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The task that keeps a database's roles as live grants have them, over a connection of its own.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::AsyncWriteExt;
@@ -58,6 +59,8 @@ pub(super) struct Keeper {
     /// What the log has already been told.
     said: HashSet<String>,
     lacking: BTreeSet<Right>,
+    /// No entry of the configuration has this lock any more.
+    retired: Arc<AtomicBool>,
 }
 
 /// What an attempt came to.
@@ -66,16 +69,21 @@ struct Done {
     /// What could not be done, and why.
     failures: Vec<(Action, UpstreamError)>,
     looked: bool,
+    /// Roles that were there and are not dropped.
+    left: usize,
 }
 
 impl Keeper {
     pub(super) fn new(
-        settings: Arc<Settings>,
-        names: Arc<Names>,
-        snapshots: watch::Receiver<Arc<Snapshot>>,
-        catalogs: watch::Receiver<Option<Arc<Catalog>>>,
-        progress: watch::Sender<Arc<Progress>>,
-        catalogs_on: watch::Sender<Option<Arc<Catalog>>>,
+        (settings, names, retired): (Arc<Settings>, Arc<Names>, Arc<AtomicBool>),
+        (snapshots, catalogs): (
+            watch::Receiver<Arc<Snapshot>>,
+            watch::Receiver<Option<Arc<Catalog>>>,
+        ),
+        (progress, catalogs_on): (
+            watch::Sender<Arc<Progress>>,
+            watch::Sender<Option<Arc<Catalog>>>,
+        ),
     ) -> Self {
         Self {
             settings,
@@ -91,12 +99,14 @@ impl Keeper {
             swept: None,
             said: HashSet::new(),
             lacking: BTreeSet::new(),
+            retired,
         }
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         let mut backoff = BACKOFF_MIN;
         let mut waiting: Vec<Request> = Vec::new();
+        count(&self.whose(), 1);
         loop {
             for request in &waiting {
                 if let Some(role) = &request.reset {
@@ -133,11 +143,41 @@ impl Keeper {
                 waiting.push(request);
             }
         }
+        // An entry that has come back meanwhile has a keeper of its own by now.
+        if count(&self.whose(), -1) == 0 && self.retired.load(Ordering::Relaxed) {
+            self.remove_all().await;
+        }
         if let Some(mut connection) = self.connection {
             let mut goodbye = Vec::new();
             reply::terminate(&mut goodbye);
             // The server finds out from the closed socket otherwise.
             let _ = connection.stream.write_all(&goodbye).await;
+        }
+    }
+
+    /// What two keepers of the same roles have in common.
+    fn whose(&self) -> String {
+        format!("{} {}", self.settings.target.host, self.names.pattern())
+    }
+
+    /// Leaves nothing behind of a lock that nobody has any more.
+    async fn remove_all(&mut self) {
+        const TRIES: u32 = 60;
+        for _ in 0..TRIES {
+            self.swept = None;
+            match self.bring(&Wanted::default(), None).await {
+                Ok(done) if done.left == 0 => return,
+                // The backend of the last session may take a moment to end.
+                Ok(_) => sleep(BACKOFF_MAX / 5).await,
+                Err(error) => {
+                    let database = &self.settings.entry;
+                    tracing::error!(%error, %database, "a removed second lock leaves roles behind");
+                    return;
+                }
+            }
+            if count(&self.whose(), 0) > 0 {
+                return;
+            }
         }
     }
 
@@ -168,7 +208,7 @@ impl Keeper {
             != catalog.as_ref().map(|it| it.version);
         if is_new {
             // After a failure, too: the server refuses what its roles do not reach yet.
-            self.catalogs_on.send_replace(catalog);
+            self.catalogs_on.send_replace(catalog.map(as_roles_see_it));
         }
         (ok, next.map(|next| Timestamp::from(SystemTime::now()).until(next)))
     }
@@ -269,7 +309,9 @@ impl Keeper {
         if sweep {
             self.swept = Some(Instant::now());
         }
-        Ok((connection, Done { plan, failures, looked }))
+        let dropped = plan.actions.iter().filter(|it| matches!(it, Action::Drop { .. })).count();
+        let left = observed.roles.len().saturating_sub(dropped);
+        Ok((connection, Done { plan, failures, looked, left }))
     }
 
     /// All at once, and when that fails one by one, so that what cannot be done stops nothing else.
@@ -382,6 +424,33 @@ impl Keeper {
             ..Progress::default()
         }
     }
+}
+
+/// Counts this process's keepers of the same roles, which a reload may make two for a while.
+fn count(whose: &str, change: i32) -> i32 {
+    static KEEPERS: Mutex<BTreeMap<String, i32>> = Mutex::new(BTreeMap::new());
+    let mut keepers = KEEPERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = keepers.get(whose).copied().unwrap_or_default() + change;
+    keepers.insert(whose.to_owned(), now);
+    now
+}
+
+/// Row security holds for roles of ours, whatever the service account would bypass.
+fn as_roles_see_it(catalog: Arc<Catalog>) -> Arc<Catalog> {
+    let relations = |catalog: &Catalog| {
+        let mut relations = catalog.schemas.values().flat_map(|schema| schema.relations.values());
+        relations.any(|relation| relation.bypassed_row_security)
+    };
+    if !relations(&catalog) {
+        return catalog;
+    }
+    let mut seen = Catalog::clone(&catalog);
+    for schema in seen.schemas.values_mut() {
+        for relation in schema.relations.values_mut() {
+            relation.bypassed_row_security = false;
+        }
+    }
+    Arc::new(seen)
 }
 
 /// Runs a statement after the savepoint. The error when it failed and the transaction goes on without

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -75,6 +76,7 @@ pub struct Lock {
     progress: watch::Receiver<Arc<Progress>>,
     catalogs: watch::Receiver<Option<Arc<Catalog>>>,
     requests: mpsc::Sender<Request>,
+    retired: Arc<AtomicBool>,
 }
 
 impl Lock {
@@ -89,21 +91,30 @@ impl Lock {
         let (progress_to, progress) = watch::channel(Arc::default());
         let (catalogs_to, catalogs_on) = watch::channel(None);
         let (requests, inbox) = mpsc::channel(256);
+        let retired = Arc::<AtomicBool>::default();
         let keeper = Keeper::new(
-            Arc::clone(&settings),
-            Arc::clone(&names),
-            snapshots.clone(),
-            catalogs,
-            progress_to,
-            catalogs_to,
+            (Arc::clone(&settings), Arc::clone(&names), Arc::clone(&retired)),
+            (snapshots.clone(), catalogs),
+            (progress_to, catalogs_to),
         );
         tokio::spawn(keeper.run(inbox));
-        Self { settings, names, snapshots, progress, catalogs: catalogs_on, requests }
+        Self { settings, names, snapshots, progress, catalogs: catalogs_on, requests, retired }
+    }
+
+    /// Has the roles removed once the last session has let go of the lock: nobody keeps them after that.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     /// What it was made of.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether both keep the same roles of the same server.
+    pub fn has_roles_of(&self, other: &Self) -> bool {
+        let (one, other) = (&self.settings, &other.settings);
+        one.key == other.key && one.entry == other.entry && one.target.has_names_of(&other.target)
     }
 
     /// The role that a principal's sessions log in as.
@@ -137,8 +148,8 @@ impl Lock {
             known.as_ref().is_some_and(|known| known.version >= fresh.version)
         };
         let mut catalogs = self.catalogs.clone();
-        catalogs.wait_for(reached).await.map_err(|_| UpstreamError::Stopped)?;
-        Ok(fresh)
+        let known = catalogs.wait_for(reached).await.map_err(|_| UpstreamError::Stopped)?;
+        known.clone().ok_or(UpstreamError::Stopped)
     }
 
     /// Connects to a server of the cluster as the principal's role, once that has what its live grants
