@@ -1,7 +1,7 @@
 //! What the server allows a principal's role.
 
 use crate::House;
-use crate::support::eventually;
+use crate::support::{Output, eventually, versions_available};
 
 #[test]
 fn the_server_allows_what_the_grant_says_and_refuses_the_rest_itself() {
@@ -110,3 +110,72 @@ fn what_owners_do_is_refused_and_a_role_does_not_alter_itself() {
     let log = house.server.log();
     assert!(!log.contains("'mine'") && !log.contains("TO sales"), "no ALTER ROLE has reached it");
 }
+
+/// The ways past a reader of statements that are known: each ends at the server as long as it is this role
+/// that asks. The first lock has no part in it.
+#[test]
+fn no_way_past_the_first_lock_is_one_past_the_second() {
+    for version in versions_available().into_iter().filter(|it| matches!(it.major, 15 | 18)) {
+        let house = House::on(Some(version));
+        house.daypass.grant("rea", "shop", &["SELECT (id, status) ON public.orders"]);
+        let token = house.daypass.token("rea");
+        house.daypass.psql("rea", &token, "shop", "SELECT 1").expect_success();
+        let refused = |output: &Output| {
+            output.stderr.contains("42501") && !output.stdout.contains("example.org")
+        };
+        let got = TRAPS.iter().map(|trap| (trap, house.past_the_proxy("rea", trap)));
+        let past: Vec<_> = got.filter(|(_, output)| !refused(output)).collect();
+        assert!(past.is_empty(), "{}: {past:#?}", house.server.major());
+    }
+}
+
+const TRAPS: &[&str] = &[
+    "SELECT id, status FROM orders UNION TABLE customers",
+    "TABLE customers",
+    "SELECT * FROM ONLY customers",
+    "UPDATE ONLY orders SET (status) = (SELECT email FROM customers)",
+    "SELECT * INTO copied FROM customers",
+    "CREATE TABLE public.x AS TABLE customers",
+    "WITH customers AS (SELECT * FROM customers LIMIT 1) SELECT * FROM customers",
+    "WITH a AS (SELECT * FROM customers), customers AS (SELECT 1) SELECT * FROM a",
+    "WITH orders AS (SELECT 1) DELETE FROM orders",
+    "WITH gone AS (DELETE FROM customers RETURNING *) SELECT * FROM gone",
+    "MERGE INTO orders o USING customers c ON o.id = c.id WHEN MATCHED THEN DELETE",
+    "SELECT sum(id) FILTER (WHERE id IN (SELECT id FROM customers)) FROM orders",
+    "SELECT id FROM orders ORDER BY (SELECT email FROM customers)",
+    "SELECT * FROM customers TABLESAMPLE system (100)",
+    "EXPLAIN ANALYZE DELETE FROM orders",
+    "BEGIN; DECLARE c CURSOR FOR SELECT * FROM customers; FETCH c",
+    "PREPARE p AS SELECT * FROM customers; EXECUTE p",
+    "DO 'BEGIN DELETE FROM customers; END'",
+    "DO 'BEGIN EXECUTE ''SELECT * FROM customers''; END'",
+    "COPY customers TO STDOUT",
+    "COPY (SELECT * FROM customers) TO STDOUT",
+    "COPY orders TO PROGRAM 'cat'",
+    "COPY orders FROM '/etc/passwd'",
+    "SELECT * FROM orders",
+    "SELECT o FROM orders o",
+    "SELECT row_to_json(o) FROM orders o",
+    "SELECT count(o) FROM orders o",
+    "SELECT id FROM orders FOR UPDATE",
+    "SELECT id FROM orders NATURAL JOIN customers",
+    "SELECT query_to_xml('SELECT * FROM customers', true, false, '')",
+    "SELECT table_to_xml('customers', true, false, '')",
+    "SELECT * FROM U&\"\\0063ustomers\"",
+    "SELECT setval('orders_id_seq', 1)",
+    "BEGIN; LOCK TABLE customers IN ACCESS SHARE MODE",
+    "SELECT pg_read_file('postgresql.conf')",
+    "SELECT * FROM pg_ls_dir('/')",
+    "SELECT lo_import('/etc/passwd')",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'svc'",
+    "SET SESSION AUTHORIZATION svc",
+    "SET ROLE postgres",
+    "ALTER SYSTEM SET work_mem = '1MB'",
+    "CREATE POLICY p ON orders USING (true)",
+    "CREATE RULE r AS ON SELECT TO orders DO INSTEAD SELECT * FROM customers",
+    "CREATE VIEW public.v AS SELECT * FROM customers",
+    "GRANT SELECT ON customers TO CURRENT_USER",
+    "REINDEX TABLE customers",
+    "DROP TABLE orders",
+    "TRUNCATE orders",
+];
