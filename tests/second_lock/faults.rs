@@ -112,6 +112,28 @@ fn what_a_killed_proxy_left_behind_is_put_right_at_the_next_start() {
 }
 
 #[test]
+fn a_role_that_got_something_elsewhere_is_relieved_of_it_and_dropped() {
+    for version in versions_available().into_iter().filter(|it| matches!(it.major, 15 | 18)) {
+        let house = House::on(Some(version));
+        let grant = house.daypass.grant("rob", "shop", &["SELECT ON public.orders"]);
+        let token = house.daypass.token("rob");
+        house.daypass.psql("rob", &token, "shop", "SELECT 1").expect_success();
+        let role = house.role("rob");
+        let set = house.our_roles().into_iter().find(|it| it.ends_with("_set")).unwrap();
+        house.server.sql(&format!(
+            "CREATE TABLE elsewhere (id int); ALTER TABLE elsewhere OWNER TO svc; \
+             GRANT SELECT ON elsewhere TO \"{role}\", \"{set}\"; \
+             CREATE TABLE his (id int); INSERT INTO his VALUES (7); ALTER TABLE his OWNER TO \"{role}\""
+        ));
+        house.daypass.revoke(&grant);
+        eventually("the roles to go", || house.our_roles().is_empty().then_some(()));
+        assert_eq!(house.server.sql("SELECT id FROM his"), "7");
+        let owner = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'his'";
+        assert_eq!(house.server.sql(owner), "svc");
+    }
+}
+
+#[test]
 fn a_password_that_somebody_changed_does_not_keep_its_owner_out() {
     let house = House::new();
     house.daypass.grant("kai", "shop", &["SELECT ON public.orders"]);

@@ -16,6 +16,7 @@ use super::lock::{Progress, Request, Settings};
 use super::names::Names;
 use super::observe;
 use super::plan::{self, Plan, Scope, Service, Wanted};
+use super::removal;
 use crate::sql::catalog::Catalog;
 use crate::store::Snapshot;
 use crate::time::Timestamp;
@@ -29,6 +30,8 @@ use crate::wire::postgres::reply;
 const ATTEMPT_MAX: Duration = Duration::from_secs(60);
 /// Attempts, when others change the same roles or objects at the same time.
 const ATTEMPTS: u32 = 8;
+/// Looking at everything takes at most this share of the time.
+const SHARE: u32 = 50;
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -56,6 +59,8 @@ pub(super) struct Keeper {
     /// Sets whose rights were in line with the catalog of that version.
     verified: (Option<u64>, HashSet<String>),
     swept: Option<Instant>,
+    /// How often everything is looked at; longer where that takes long.
+    every: Duration,
     /// What the log has already been told.
     said: HashSet<String>,
     lacking: BTreeSet<Right>,
@@ -86,6 +91,7 @@ impl Keeper {
         ),
     ) -> Self {
         Self {
+            every: settings.interval,
             settings,
             names,
             snapshots,
@@ -121,9 +127,8 @@ impl Keeper {
             }
             let pause = if ok {
                 backoff = BACKOFF_MIN;
-                let sweep = self.swept.map_or(Duration::ZERO, |at| {
-                    self.settings.interval.saturating_sub(at.elapsed())
-                });
+                let sweep =
+                    self.swept.map_or(Duration::ZERO, |at| self.every.saturating_sub(at.elapsed()));
                 next_change.map_or(sweep, |change| sweep.min(change))
             } else {
                 let pause = backoff;
@@ -227,8 +232,8 @@ impl Keeper {
             let work = self.attempt(connection, wanted, version);
             match within(ATTEMPT_MAX, "bringing roles in line", work).await {
                 Ok((connection, done)) => {
-                    self.connection = Some(connection);
                     self.remember(wanted, version, &done);
+                    self.connection = self.dispossess(connection, &done).await;
                     return Ok(done);
                 }
                 Err(error) => {
@@ -263,6 +268,33 @@ impl Keeper {
         }
     }
 
+    /// Takes from roles that could not be dropped what keeps them; the next sweep drops them.
+    async fn dispossess(&mut self, mut connection: Connection, done: &Done) -> Option<Connection> {
+        for (action, error) in &done.failures {
+            let (Action::Drop { role }, true) = (action, is_in_use(error)) else { continue };
+            // Once: what only a superuser can take from it stays, and the role with it, closed.
+            if !self.said.insert(format!("dispossess {role}")) {
+                continue;
+            }
+            let (target, database) = (&self.settings.target, &self.settings.entry);
+            tracing::warn!(
+                %database, role, %error,
+                "a role that is to go holds or owns something, which is taken from it; if this service \
+                 account may not, let a superuser run REASSIGN OWNED and DROP OWNED where it does"
+            );
+            let work = removal::dispossess(&mut connection, target, &self.service, role);
+            match within(ATTEMPT_MAX, "removing a role", work).await {
+                Ok(()) => {}
+                Err(error @ UpstreamError::Failed { .. }) => {
+                    tracing::warn!(%database, role, %error, "and could not be relieved of it");
+                }
+                // The connection may be broken, or half-way.
+                Err(_) => return None,
+            }
+        }
+        Some(connection)
+    }
+
     async fn connect(&mut self) -> Result<Connection, UpstreamError> {
         let startup = Startup { application_name: APPLICATION_NAME.into(), ..Startup::default() };
         let mut connection = connect(&self.settings.target, &startup).await?;
@@ -293,7 +325,8 @@ impl Keeper {
         }
         client::query(&mut connection, BEGIN).await?;
         let mut observed = observe::roles(&mut connection, &service, &self.names).await?;
-        let sweep = self.swept.is_none_or(|at| at.elapsed() >= self.settings.interval);
+        let start = Instant::now();
+        let sweep = self.swept.is_none_or(|at| at.elapsed() >= self.every);
         let (verified_version, verified) = &self.verified;
         let known = |set: &String| verified.contains(set) && observed.roles.contains_key(set);
         let looked = sweep || *verified_version != version || !wanted.sets.keys().all(known);
@@ -308,6 +341,7 @@ impl Keeper {
         client::query(&mut connection, "COMMIT").await?;
         if sweep {
             self.swept = Some(Instant::now());
+            self.every = self.settings.interval.max(start.elapsed() * SHARE);
         }
         let dropped = plan.actions.iter().filter(|it| matches!(it, Action::Drop { .. })).count();
         let left = observed.roles.len().saturating_sub(dropped);
@@ -487,6 +521,11 @@ fn is_passing(error: &UpstreamError) -> bool {
 /// Whether somebody else held something for too long.
 fn is_locked(error: &UpstreamError) -> bool {
     matches!(error, UpstreamError::Failed { sqlstate, .. } if &**sqlstate == "55P03")
+}
+
+/// Whether a role cannot be dropped because it holds or owns something.
+fn is_in_use(error: &UpstreamError) -> bool {
+    matches!(error, UpstreamError::Failed { sqlstate, .. } if &**sqlstate == "2BP01")
 }
 
 fn is_broken(error: &UpstreamError) -> bool {

@@ -19,5 +19,6 @@ mod lock;
 pub mod names;
 mod observe;
 pub mod plan;
+mod removal;
 
 pub use lock::{Lock, Progress, Settings};
