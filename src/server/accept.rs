@@ -82,7 +82,9 @@ impl House {
                 return Err(format!("the names of database {} are not known yet", database.name));
             }
             let progress = database.lock.as_ref().map(|lock| lock.progress());
-            if let Some(why) = progress.and_then(|it| it.borrow().error.clone()) {
+            let progress = progress.map(|progress| Arc::clone(&progress.borrow()));
+            if let Some(progress) = progress.filter(|progress| !progress.served) {
+                let why = progress.error.as_deref().unwrap_or("its roles are not in line yet");
                 return Err(format!("the second lock of database {}: {why}", database.name));
             }
         }

@@ -275,8 +275,7 @@ impl Running {
 
     fn take_client_bytes(&mut self) {
         // A statement does not overtake the grant that allows it on the way to the server.
-        let waits = self.wait_from.is_some_and(|from| from <= now());
-        if self.io.client_in.is_empty() || waits {
+        if self.io.client_in.is_empty() || self.waits() {
             return;
         }
         let mut input = std::mem::take(&mut self.io.client_in);
@@ -576,6 +575,15 @@ impl Running {
         self.held = snapshot.grants.held(&caller.principal, &caller.database);
         self.set_wait();
         self.relay.conversation.on_grants(self.held.clone(), now(), &mut self.out);
+    }
+
+    fn waits(&mut self) -> bool {
+        let due = |from: Option<Timestamp>| from.is_some_and(|from| from <= now());
+        if due(self.wait_from) {
+            // It may have expired while it waited.
+            self.set_wait();
+        }
+        due(self.wait_from)
     }
 
     fn set_wait(&mut self) {

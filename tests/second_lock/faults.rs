@@ -1,5 +1,7 @@
 //! Several at once, killed proxies, and roles that others have been at.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -183,6 +185,14 @@ fn no_password_is_in_the_servers_log() {
     }
 }
 
+fn ready(daypass: &Daypass) -> String {
+    let mut stream = UnixStream::connect(daypass.socket()).unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn a_service_account_that_may_not_make_roles_is_told_so() {
     let server = server(None);
@@ -191,11 +201,16 @@ fn a_service_account_that_may_not_make_roles_is_told_so() {
     daypass.grant("ned", "shop", &["SELECT ON public.orders"]);
     let token = daypass.token("ned");
     let count = || daypass.psql("ned", &token, "shop", "SELECT count(*) FROM orders");
+    eventually("/readyz to say why not", || {
+        let unready = ready(&daypass);
+        (unready.contains(" 503 ") && unready.contains("ALTER ROLE")).then_some(())
+    });
     let output = count();
     assert!(output.stderr.contains("FATAL:  the second lock of this database"), "{output:?}");
     assert!(daypass.log().contains("let a superuser run ALTER ROLE \"svc\" CREATEROLE"));
     server.sql("ALTER ROLE svc CREATEROLE");
     assert_eq!(count().expect_success(), "100");
+    eventually("/readyz to be content", || ready(&daypass).contains(" 200 ").then_some(()));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::action::Action;
 use super::lock::{Progress, Request, Settings};
 use super::names::Names;
 use super::observe;
-use super::plan::{self, Plan, Scope, Service, Wanted};
+use super::plan::{self, Observed, Plan, Scope, Service, Wanted};
 use super::removal;
 use crate::sql::catalog::Catalog;
 use crate::store::Snapshot;
@@ -208,7 +208,15 @@ impl Keeper {
             Ok(done) => self.note(&wanted, done),
             Err(error) => self.note_error(&wanted, &error),
         };
-        self.progress.send_replace(Arc::new(progress));
+        let progress = Progress { epoch: snapshot.grants.epoch(), ..progress };
+        // Every session of the database wakes for it, so it is told only when it is news.
+        self.progress.send_if_modified(|known| {
+            let is_news = progress.error.is_some() || **known != progress;
+            if is_news {
+                *known = Arc::new(progress);
+            }
+            is_news
+        });
         let is_new = self.catalogs_on.borrow().as_ref().map(|it| it.version)
             != catalog.as_ref().map(|it| it.version);
         if is_new {
@@ -335,8 +343,8 @@ impl Keeper {
             let objects = observe::objects(&mut connection, &self.names, &sets).await?;
             observed.objects = Some(objects);
         }
-        let scope = Scope { names: &self.names, opened: &self.opened, sweep };
-        let plan = plan::plan(wanted, &observed, scope);
+        let there = observed.roles.len();
+        let plan = self.plan(wanted.clone(), observed, sweep).await?;
         let failures = self.act(&mut connection, &service, &plan.actions).await?;
         client::query(&mut connection, "COMMIT").await?;
         if sweep {
@@ -344,8 +352,23 @@ impl Keeper {
             self.every = self.settings.interval.max(start.elapsed() * SHARE);
         }
         let dropped = plan.actions.iter().filter(|it| matches!(it, Action::Drop { .. })).count();
-        let left = observed.roles.len().saturating_sub(dropped);
+        let left = there.saturating_sub(dropped);
         Ok((connection, Done { plan, failures, looked, left }))
+    }
+
+    /// Where there are many sets and objects that takes a while, for which nobody else waits.
+    async fn plan(
+        &self,
+        wanted: Wanted,
+        observed: Observed,
+        sweep: bool,
+    ) -> Result<Plan, UpstreamError> {
+        let (names, opened) = (Arc::clone(&self.names), self.opened.clone());
+        let work = move || {
+            let scope = Scope { names: &names, opened: &opened, sweep };
+            plan::plan(&wanted, &observed, scope)
+        };
+        spawn_blocking(work).await.map_err(|_| UpstreamError::Stopped)
     }
 
     /// All at once, and when that fails one by one, so that what cannot be done stops nothing else.
@@ -427,7 +450,7 @@ impl Keeper {
                 );
             }
         }
-        let mut progress = self.settled(wanted);
+        let mut progress = Progress { served: true, ..self.settled(wanted) };
         for (name, login) in &wanted.logins {
             let why = login.sets.iter().chain([name]).find_map(|role| failed.get(role));
             match why {
@@ -447,7 +470,8 @@ impl Keeper {
             let database = &self.settings.entry;
             tracing::error!(%error, %database, "the second lock cannot be brought in line");
         }
-        Progress { error: Some(text.into()), ..self.settled(wanted) }
+        let served = self.progress.borrow().served;
+        Progress { served, error: Some(text.into()), ..self.settled(wanted) }
     }
 
     fn settled(&self, wanted: &Wanted) -> Progress {

@@ -36,14 +36,18 @@ pub struct Settings {
 }
 
 /// How far the roles are.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
+    /// The grants' epoch that was last tried: whoever waits for a newer one hears of it.
+    pub epoch: u64,
     /// Live grants that were brought to the server, or could not be: nobody need wait for them.
     pub settled: HashSet<GrantId>,
     /// Roles that can be logged in as.
     pub open: HashSet<String>,
     /// Roles that cannot, and why.
     pub failed: HashMap<String, Arc<str>>,
+    /// The roles have been in line once.
+    pub served: bool,
     /// Why nothing can be brought to the server now.
     pub error: Option<Arc<str>>,
     /// What tells the cluster from others, once it is known.
