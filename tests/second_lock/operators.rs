@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::House;
-use crate::support::{Output, versions_available};
+use crate::support::{Output, eventually, versions_available};
 
 fn json(output: &Output) -> Vec<Value> {
     serde_json::from_str(&output.stdout).unwrap()
@@ -44,6 +44,29 @@ fn what_is_missing_is_said_with_sql_that_mends_it() {
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert_eq!(findings[0]["weight"], "note");
     }
+}
+
+#[test]
+fn what_a_live_grant_allows_and_nobody_could_give_is_said_until_it_is_mended() {
+    let house = House::new();
+    house.server.sql_in(
+        "shop",
+        "CREATE TABLE sales.shared (id int); GRANT SELECT ON sales.shared TO svc WITH GRANT OPTION",
+    );
+    house.daypass.grant("sam", "shop", &["WRITE ON sales.shared"]);
+    let token = house.daypass.token("sam");
+    let sql = |text: &str| house.daypass.psql("sam", &token, "shop", text);
+    assert_eq!(sql("SELECT count(*) FROM sales.shared").expect_success(), "0");
+    sql("DELETE FROM sales.shared").expect_sqlstate("42501");
+    let check = || house.daypass.cli(&["database", "check", "shop"]);
+    let output = check();
+    assert_eq!(output.status, 1, "{output:?}");
+    let mend =
+        "GRANT DELETE, INSERT, UPDATE ON TABLE \"sales\".\"shared\" TO \"svc\" WITH GRANT OPTION;";
+    assert!(output.stdout.contains(mend), "{output:?}");
+    house.server.sql_in("shop", mend);
+    eventually("the grant to reach the table", || (check().status == 0).then_some(()));
+    sql("DELETE FROM sales.shared").expect_success();
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What operators ask about databases themselves.
 
+use std::sync::Arc;
+
 use crate::control::error::ControlError;
 use crate::control::model::{Finding, Standing, Weight};
 use crate::grant::Actor;
@@ -24,7 +26,12 @@ impl Service {
         let database = self.known(name, database)?;
         let names = database.lock.as_ref().map(Lock::names);
         let found = check::check(&database.primary, names).await.map_err(unasked)?;
-        let mut findings: Vec<_> = found.into_iter().map(Finding::from).collect();
+        let lacking = database.lock.as_ref().map(|lock| {
+            let lacking = Arc::clone(&lock.progress().borrow().lacking);
+            check::lacking(&lacking, &database.primary)
+        });
+        let found = lacking.into_iter().flatten().chain(found);
+        let mut findings: Vec<_> = found.map(Finding::from).collect();
         if names.is_none() {
             let says = "second-lock = \"none\": the proxy's decision is the only lock".to_owned();
             findings.insert(0, Finding { weight: Weight::Warning, says, mend: None });

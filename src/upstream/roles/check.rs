@@ -1,9 +1,10 @@
 //! What an operator should know of a database: what the service account lacks for the second lock, what
 //! everybody may do there, and who has standing privileges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::action::{OPTIONS_SINCE, literal, name};
+use super::acl::Right;
+use super::action::{self, Action, OPTIONS_SINCE, literal, name};
 use super::names::{Names, PREFIX};
 use super::observe;
 use super::plan::Service;
@@ -102,6 +103,33 @@ fn account(service: &Service) -> Vec<Finding> {
         ),
         mend: Some(format!("ALTER ROLE {} CREATEROLE;", name(role))),
     }]
+}
+
+/// What live grants allow, and the service account may not give. The SQL is for the objects' owner or a
+/// superuser.
+pub fn lacking(rights: &BTreeSet<Right>, target: &Target) -> Vec<Finding> {
+    let service = Service {
+        name: target.user.as_str().into(),
+        database: target.database.as_str().into(),
+        ..Service::default()
+    };
+    let statements = action::grants(&target.user, rights.iter());
+    let findings = statements.map(|statement| {
+        let count = match &statement {
+            Action::Grant(rights) => rights.objects.len(),
+            _ => 0,
+        };
+        let sql = statement.sql(&service, str::to_owned);
+        Finding {
+            weight: Weight::Error,
+            says: format!(
+                "live grants allow what the service account {} may not give, on {count} objects",
+                target.user
+            ),
+            mend: Some(format!("{sql} WITH GRANT OPTION;")),
+        }
+    });
+    findings.collect()
 }
 
 /// Relations whose privileges the service account cannot give away, by their owner.

@@ -63,7 +63,7 @@ pub(super) struct Keeper {
     every: Duration,
     /// What the log has already been told.
     said: HashSet<String>,
-    lacking: BTreeSet<Right>,
+    lacking: Arc<BTreeSet<Right>>,
     /// No entry of the configuration has this lock any more.
     retired: Arc<AtomicBool>,
 }
@@ -104,7 +104,7 @@ impl Keeper {
             verified: (None, HashSet::new()),
             swept: None,
             said: HashSet::new(),
-            lacking: BTreeSet::new(),
+            lacking: Arc::default(),
             retired,
         }
     }
@@ -439,8 +439,8 @@ impl Keeper {
                 failed.insert(role.to_owned(), error.to_string().into());
             }
         }
-        if done.looked && done.plan.lacking != self.lacking {
-            self.lacking = done.plan.lacking;
+        if done.looked && done.plan.lacking != *self.lacking {
+            self.lacking = Arc::new(done.plan.lacking);
             if let Some(first) = self.lacking.first() {
                 let (database, count) = (&self.settings.entry, self.lacking.len());
                 let first = format!("{} ON {}", first.keyword, first.object);
@@ -477,6 +477,7 @@ impl Keeper {
     fn settled(&self, wanted: &Wanted) -> Progress {
         let settled = wanted.logins.values().flat_map(|login| login.grants.iter().cloned());
         Progress {
+            lacking: Arc::clone(&self.lacking),
             settled: settled.collect(),
             cluster: self.service.cluster.clone(),
             ..Progress::default()

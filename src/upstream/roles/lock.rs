@@ -1,12 +1,13 @@
 //! What sessions hold of the second lock: the role to log in as, and when it can be used.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::acl::Right;
 use super::keeper::Keeper;
 use super::names::Names;
 use crate::grant::GrantId;
@@ -46,6 +47,8 @@ pub struct Progress {
     pub open: HashSet<String>,
     /// Roles that cannot, and why.
     pub failed: HashMap<String, Arc<str>>,
+    /// What live grants allow, and the service account may not give.
+    pub lacking: Arc<BTreeSet<Right>>,
     /// The roles have been in line once.
     pub served: bool,
     /// Why nothing can be brought to the server now.
