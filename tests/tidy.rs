@@ -47,7 +47,15 @@ const ORDER: &[Floor] = &[
     shell(&["store"]),
     shell(&["net"]),
     shell(&["tls"]),
-    shell(&["upstream"]),
+    Floor {
+        pure: &[
+            "upstream::roles::names",
+            "upstream::roles::acl",
+            "upstream::roles::plan",
+            "upstream::roles::action",
+        ],
+        shell: &["upstream"],
+    },
     shell(&["audit"]),
     Floor {
         pure: &["session"],

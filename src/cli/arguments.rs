@@ -35,6 +35,18 @@ pub fn id(text: &str) -> Result<String, String> {
     }
 }
 
+/// A name as one part of a path of the API: every byte that a path could give a meaning is escaped.
+pub fn path_word(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("a database has a name".to_owned());
+    }
+    let escaped = text.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    });
+    Ok(escaped.collect())
+}
+
 /// A grant's duration is sent as it was written: the proxy reads it with the same function.
 pub fn grant_duration(text: &str) -> Result<String, String> {
     as_written(text, &LIFE)
@@ -52,6 +64,13 @@ fn as_written(text: &str, bounds: &Bounds<'_>) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_one_part_of_a_path() {
+        assert_eq!(path_word("shop_1-a"), Ok("shop_1-a".to_owned()));
+        assert_eq!(path_word("../a b?é"), Ok("%2E%2E%2Fa%20b%3F%C3%A9".to_owned()));
+        assert!(path_word("").is_err());
+    }
 
     #[test]
     fn an_id_cannot_walk_elsewhere() {

@@ -7,6 +7,7 @@ mod arguments;
 mod audit;
 mod check;
 mod client;
+mod database;
 mod deny;
 mod explain;
 mod grant;
@@ -67,6 +68,8 @@ enum Verb {
     Session(session::Arguments),
     /// Read the audit stream
     Audit(audit::Arguments),
+    /// Look at a database's own roles and privileges
+    Database(database::Arguments),
 }
 
 /// How the program ends.
@@ -169,6 +172,7 @@ async fn as_client(verb: Verb) -> Result<Exit, Failure> {
         Verb::Deny(arguments) => deny::run(arguments, &client).await,
         Verb::Explain(arguments) => explain::run(arguments, &client).await,
         Verb::Session(arguments) => session::run(arguments, &client).await,
+        Verb::Database(arguments) => database::run(arguments, &client).await,
         Verb::Audit(arguments) => audit::run(arguments, &client).await,
         Verb::Serve(_) | Verb::Check(_) => Ok(Exit::Usage),
     }

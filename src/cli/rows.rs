@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::output::Present;
 use crate::control::model::{
-    ExplainedAccess, GrantInfo, GrantState, OpenSession, RequestInfo, RequestState, TokenInfo,
-    TokenState,
+    ExplainedAccess, Finding, GrantInfo, GrantState, OpenSession, RequestInfo, RequestState,
+    Standing, TokenInfo, TokenState, Weight,
 };
 use crate::control::words::moment;
 use crate::time::Timestamp;
@@ -28,6 +28,7 @@ pub trait Word: Serialize {
 impl Word for TokenState {}
 impl Word for GrantState {}
 impl Word for RequestState {}
+impl Word for Weight {}
 
 /// Privileges on one line.
 pub fn privileges(privileges: &[String]) -> String {
@@ -184,6 +185,31 @@ impl Present for OpenSession {
             moment(self.started),
             self.token.clone(),
         ]
+    }
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        Self::HEADINGS.iter().copied().zip(self.cells()).collect()
+    }
+}
+
+impl Present for Finding {
+    const HEADINGS: &'static [&'static str] = &["WEIGHT", "FINDING", "SQL"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.weight.word(), self.says.clone(), self.mend.clone().unwrap_or_default()]
+    }
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        Self::HEADINGS.iter().copied().zip(self.cells()).collect()
+    }
+}
+
+impl Present for Standing {
+    const HEADINGS: &'static [&'static str] = &["ROLE", "PRIVILEGE", "THROUGH"];
+
+    fn cells(&self) -> Vec<String> {
+        let through = self.through.clone().unwrap_or_default();
+        vec![self.role.clone(), self.privilege.clone(), through]
     }
 
     fn fields(&self) -> Vec<(&'static str, String)> {

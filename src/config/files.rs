@@ -1,7 +1,12 @@
 //! Files and folders that a configuration names for what is in them, or for who can enter them.
 
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
@@ -38,6 +43,36 @@ pub(super) fn hash_key(path: &Path) -> Result<Secret, String> {
         ));
     }
     Ok(Secret::new(bytes))
+}
+
+/// The key in a file, where there is such a file.
+pub(super) fn role_key(path: &Path) -> Result<Option<Secret>, String> {
+    if path.exists() { hash_key(path).map(Some) } else { Ok(None) }
+}
+
+/// Makes a key file, mode 0600; where another process was quicker, its key is taken.
+pub(super) fn make_key(path: &Path) -> Result<Secret, String> {
+    let failed =
+        |error: &dyn std::fmt::Display| format!("{} cannot be made: {error}", path.display());
+    let mut random = Zeroizing::new([0; HASH_KEY_BYTES_MIN]);
+    getrandom::fill(&mut *random).map_err(|error| failed(&error))?;
+    let text = Zeroizing::new(STANDARD.encode(*random) + "\n");
+    // Whole or not at all: who reads it at the same time must not take half a key for one.
+    let beside = path.with_extension(format!("new-{}", std::process::id()));
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    let linked = written.and_then(|()| match std::fs::hard_link(&beside, path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    });
+    // What is left is a file that nobody reads.
+    let _ = std::fs::remove_file(&beside);
+    linked.map_err(|error| failed(&error))?;
+    hash_key(path)
 }
 
 pub(super) fn folder(file: &Path) -> &Path {

@@ -95,9 +95,16 @@ pub struct Database {
     pub catalog_refresh: Duration,
 }
 
-/// Whether the database enforces grants, too. Roles come with a later version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether the database enforces grants, too.
+#[derive(Clone, Debug, PartialEq)]
 pub enum SecondLock {
+    /// By roles of its own.
+    Role {
+        /// What names and passwords of roles follow from.
+        key_file: Located<PathBuf>,
+        /// What is in it; `None` where there is no such file: [`Config::make_role_keys`].
+        key: Option<Secret>,
+    },
     /// The proxy's decision is the only lock.
     None,
 }
@@ -230,6 +237,24 @@ impl Config {
                 Err(errors)
             }
         }
+    }
+
+    /// Makes the key files of second locks that are not there yet.
+    ///
+    /// # Errors
+    /// When one cannot be made.
+    pub fn make_role_keys(&mut self) -> Result<(), ConfigErrors> {
+        let mut errors = self.errors();
+        for database in &mut self.databases {
+            let SecondLock::Role { key_file, key } = &mut database.second_lock else { continue };
+            if key.is_none() {
+                match files::make_key(&key_file.value) {
+                    Ok(made) => *key = Some(made),
+                    Err(sentence) => errors.add(Some(key_file.position), sentence),
+                }
+            }
+        }
+        errors.or_else(())
     }
 
     /// For what is wrong with a value that others read: database URLs, certificates.

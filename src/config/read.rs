@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::files::{check_private_folder, folder, hash_key, secret_file};
+use super::files::{check_private_folder, folder, hash_key, role_key, secret_file};
 use super::source::{ConfigErrors, Environment, Located, Section, Source, one_of};
 use super::{
     Api, Approval, Audit, Config, Database, Grant, Limits, Listener, Parameters, Request,
@@ -181,15 +181,7 @@ fn database(section: Section<'_>) -> Option<Database> {
     let replicas = replicas.into_iter().filter_map(|replica| section.parse(replica, url)).collect();
     let password = password(&section);
     let catalog_refresh = section.duration("catalog-refresh", 24 * HOUR, MINUTE / 2);
-    let advice = "write second-lock = \"none\": roles in the database itself, \"role\", \
-                  come with a later version of Daypass, and nothing is promised before";
-    let lock = section.parsed("second-lock", |text| match text {
-        "none" => Ok(SecondLock::None),
-        _ => Err(advice.into()),
-    });
-    if !section.has("second-lock") {
-        section.error(format!("{} lacks `second-lock`: {advice}", section.name));
-    }
+    let second_lock = second_lock(&section);
     section.finish();
     Some(Database {
         name: name?,
@@ -197,9 +189,30 @@ fn database(section: Section<'_>) -> Option<Database> {
         primary: primary?,
         replicas,
         password,
-        second_lock: lock?.value,
+        second_lock,
         catalog_refresh,
     })
+}
+
+/// Roles in the database itself, unless it is written out that there are none.
+fn second_lock(section: &Section<'_>) -> SecondLock {
+    const LOCKS: [(&str, bool); 2] = [("role", true), ("none", false)];
+    let lock = section.parsed("second-lock", |text| one_of("second-lock", text, &LOCKS));
+    let file = path(section, "role-key-file");
+    if lock.is_some_and(|lock| !lock.value) {
+        if let Some(file) = file {
+            let sentence = "`role-key-file` is for second-lock = \"role\"";
+            section.source.error(Some(file.position), sentence);
+        }
+        return SecondLock::None;
+    }
+    let key_file = file.unwrap_or_else(|| default_path(section, "daypass-role.key"));
+    parent_exists(section, &key_file);
+    let key = role_key(&key_file.value).unwrap_or_else(|sentence| {
+        section.source.error(Some(key_file.position), sentence);
+        None
+    });
+    SecondLock::Role { key_file, key }
 }
 
 /// A URL is shown in errors and lists, so it cannot hold the password. The rest of it is for those

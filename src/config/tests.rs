@@ -17,7 +17,7 @@ address = "127.0.0.1:6432"
 name = "shop"
 engine = "postgres"
 primary = "postgres://daypass@127.0.0.1:5432/shop"
-second-lock = "none"
+second-lock = "role"
 "#;
 
 fn private_folder() -> tempfile::TempDir {
@@ -99,7 +99,8 @@ engine = "postgres"
 primary = "postgres://daypass@db/shop?sslmode=verify-full"
 replicas = ["postgres://daypass@db2/shop"]
 password-file = "shop.password"
-second-lock = "none"
+second-lock = "role"
+role-key-file = "hash.key"
 catalog-refresh = "1m"
 [store]
 url = "sqlite:/tmp/daypass.db"
@@ -135,6 +136,8 @@ drain-deadline = "5s"
     assert_eq!(tls.key_file.value, folder.path().join("server.key"));
     let database = &config.databases[0];
     assert_eq!(database.password, Some(Secret::new("hunter2")));
+    let SecondLock::Role { key, .. } = &database.second_lock else { panic!("{database:?}") };
+    assert_eq!(*key, Some(Secret::new("0123456789abcdef0123456789abcdef")));
     assert_eq!(database.replicas[0].value, "postgres://daypass@db2/shop");
     assert_eq!(config.store.file.value, Path::new("/tmp/daypass.db"));
     assert_eq!(config.audit.recorder.file, None);
@@ -164,7 +167,7 @@ address = "0.0.0.0:6432"
 name = "shop"
 engine = "postgres"
 primary = "postgres://daypass:hunter2@127.0.0.1/shop"
-second-lock = "role"
+second-lock = "roles"
 [audit]
 stdout = "yes"
 mode = "strikt"
@@ -183,8 +186,7 @@ ttl-default = "soon"
              tls = { certificate-file = \"…\", key-file = \"…\" }",
             "11:11: a password does not belong in a URL: name a file that holds it, \
              password-file = \"…\", or a variable, password = \"${NAME}\"",
-            "12:15: write second-lock = \"none\": roles in the database itself, \"role\", come with \
-             a later version of Daypass, and nothing is promised before",
+            "12:15: `second-lock` must be \"role\" or \"none\", not \"roles\"",
             "14:10: `stdout` must be true or false, not of type string",
             "15:8: `mode` must be \"buffered\" or \"strict\", not \"strikt\"",
             "16:21: `queue-records-max` must lie between 1000 and 16777216",
@@ -222,10 +224,40 @@ fn what_is_missing_or_not_toml_is_said() {
 }
 
 #[test]
-fn a_missing_lock_has_to_be_written_out() {
-    let found = errors(&MINIMAL.replace("second-lock = \"none\"\n", ""));
-    assert_eq!(found.len(), 1);
-    assert!(found[0].starts_with("6:1: [[database]] lacks `second-lock`: write"), "{found:?}");
+fn the_lock_is_a_role_and_none_has_to_be_written_out() {
+    let folder = private_folder();
+    let without = MINIMAL.replace("second-lock = \"role\"\n", "");
+    assert_eq!(read_in(folder.path(), &without), read_in(folder.path(), MINIMAL));
+    let none = read_in(folder.path(), &MINIMAL.replace("\"role\"", "\"none\"")).unwrap();
+    assert_eq!(none.databases[0].second_lock, SecondLock::None);
+    let useless = MINIMAL.replace("\"role\"", "\"none\"\nrole-key-file = \"k\"");
+    assert_eq!(errors(&useless), ["11:17: `role-key-file` is for second-lock = \"role\""]);
+}
+
+#[test]
+fn a_role_key_is_made_once_and_private() {
+    let folder = private_folder();
+    let path = folder.path().join("daypass-role.key");
+    let key = |config: &Config| match &config.databases[0].second_lock {
+        SecondLock::Role { key_file, key } => {
+            assert_eq!(key_file.value, path);
+            key.clone()
+        }
+        SecondLock::None => panic!("the default is a lock"),
+    };
+    let mut config = read_in(folder.path(), MINIMAL).unwrap();
+    assert_eq!(key(&config), None, "reading makes nothing");
+    assert!(!path.exists());
+    config.make_role_keys().unwrap();
+    let made = key(&config).unwrap();
+    assert!(made.expose().len() >= 32);
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let again = read_in(folder.path(), MINIMAL).unwrap();
+    assert_eq!(key(&again), Some(made));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = read_in(folder.path(), MINIMAL).unwrap_err();
+    assert!(refused.contains("is open to other users"), "{refused}");
 }
 
 #[test]

@@ -375,3 +375,39 @@ pub struct ErrorDetail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
+
+/// Something that an operator should know of a database.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Finding {
+    /// How much it matters.
+    pub weight: Weight,
+    /// A sentence without a full stop.
+    pub says: String,
+    /// The SQL that mends it.
+    pub mend: Option<String>,
+}
+
+/// How much a [`Finding`] matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weight {
+    /// Grants cannot be held to, or not given.
+    Error,
+    /// Something is wider open than it need be.
+    Warning,
+    /// Worth knowing.
+    Note,
+}
+
+/// What a role may do in a database without any grant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Standing {
+    /// The role.
+    pub role: String,
+    /// An attribute, or a privilege in the grammar of grants.
+    pub privilege: String,
+    /// The role that it has it through.
+    pub through: Option<String>,
+}

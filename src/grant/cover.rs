@@ -130,35 +130,47 @@ const fn owned_by_level(item: &Item, operation: Operation) -> bool {
 }
 
 fn items<'g>(
-    grants: impl Iterator<Item = &'g Grant>,
+    privileges: impl Iterator<Item = &'g Privilege>,
 ) -> impl Iterator<Item = (&'g Privilege, &'g Item)> {
-    grants
-        .flat_map(|grant| &grant.privileges)
-        .flat_map(|privilege| privilege.items.iter().map(move |item| (privilege, item)))
+    privileges.flat_map(|privilege| privilege.items.iter().map(move |item| (privilege, item)))
+}
+
+fn privileges_of<'g>(
+    grants: impl Iterator<Item = &'g Grant> + Clone,
+) -> impl Iterator<Item = &'g Privilege> + Clone {
+    grants.flat_map(|grant| &grant.privileges)
 }
 
 /// Whether grants, which all count now, together cover an access.
 pub(super) fn covers<'g>(grants: impl Iterator<Item = &'g Grant> + Clone, access: &Access) -> bool {
+    privileges_cover(privileges_of(grants), access)
+}
+
+/// Whether privileges together cover an access.
+pub(super) fn privileges_cover<'g>(
+    privileges: impl Iterator<Item = &'g Privilege> + Clone,
+    access: &Access,
+) -> bool {
     match access {
-        Access::Metadata => grants.clone().next().is_some(),
-        Access::Admin(object) => items(grants).any(|(privilege, item)| {
+        Access::Metadata => privileges.clone().next().is_some(),
+        Access::Admin(object) => items(privileges).any(|(privilege, item)| {
             *item == Item::Level(Level::Admin) && contains(&privilege.object, object)
         }),
         Access::OwnedSequence { operation, sequence, owner } => {
             let object = Object::Sequence(sequence.clone());
-            items(grants).any(|(privilege, item)| {
+            items(privileges).any(|(privilege, item)| {
                 matches!(reach(privilege, item, *operation, &object), Reach::Whole)
                     || reaches_owned(privilege, item, *operation, owner)
             })
         }
         Access::Privilege { operation, object, columns } => match columns {
             Columns::Named(names) if !names.is_empty() => {
-                lacking(grants, *operation, object, names).is_none()
+                lacking(privileges, *operation, object, names).is_none()
             }
-            Columns::Named(_) | Columns::Any => items(grants).any(|(privilege, item)| {
+            Columns::Named(_) | Columns::Any => items(privileges).any(|(privilege, item)| {
                 !matches!(reach(privilege, item, *operation, object), Reach::None)
             }),
-            Columns::Whole => items(grants).any(|(privilege, item)| {
+            Columns::Whole => items(privileges).any(|(privilege, item)| {
                 matches!(reach(privilege, item, *operation, object), Reach::Whole)
             }),
         },
@@ -173,7 +185,7 @@ pub(super) fn missing<'g>(
     if let Access::Privilege { operation, object, columns: Columns::Named(names) } = access
         && !names.is_empty()
     {
-        let lacking = lacking(grants, *operation, object, names)?;
+        let lacking = lacking(privileges_of(grants), *operation, object, names)?;
         let columns = Columns::Named(lacking.into_iter().map(Into::into).collect());
         return Some(Access::Privilege { operation: *operation, object: object.clone(), columns });
     }
@@ -182,14 +194,14 @@ pub(super) fn missing<'g>(
 
 /// Which of the columns no grant covers; `None` when there are none such.
 fn lacking<'g, 'n>(
-    grants: impl Iterator<Item = &'g Grant>,
+    privileges: impl Iterator<Item = &'g Privilege>,
     operation: Operation,
     object: &Object,
     names: &'n BTreeSet<Box<str>>,
 ) -> Option<Vec<&'n str>> {
     // Nothing is allocated where a whole relation is granted, which is what most grants do.
     let mut lists: Vec<&BTreeSet<Box<str>>> = Vec::new();
-    for (privilege, item) in items(grants) {
+    for (privilege, item) in items(privileges) {
         match reach(privilege, item, operation, object) {
             Reach::None => {}
             Reach::Whole => return None,

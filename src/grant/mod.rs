@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{InvalidPrincipalName, PrincipalName};
+use crate::sql::access::Access;
 use crate::time::Timestamp;
 use crate::time::duration::{Bounds, DurationError, SHORTEST};
 use privilege::Privilege;
@@ -228,6 +229,12 @@ impl Grant {
         LIFE.check(self.not_before.until(self.expires))?;
         Ok(())
     }
+}
+
+/// Whether privileges that count together cover an access: what [`decide::decide`] goes by, for those
+/// who have to bring a server's own privileges in line with it.
+pub fn covers(privileges: &[Privilege], access: &Access) -> bool {
+    cover::privileges_cover(privileges.iter(), access)
 }
 
 /// What grants and requests have in common.

@@ -81,6 +81,12 @@ impl House {
             if database.catalogs.current().is_none() {
                 return Err(format!("the names of database {} are not known yet", database.name));
             }
+            let progress = database.lock.as_ref().map(|lock| lock.progress());
+            let progress = progress.map(|progress| Arc::clone(&progress.borrow()));
+            if let Some(progress) = progress.filter(|progress| !progress.served) {
+                let why = progress.error.as_deref().unwrap_or("its roles are not in line yet");
+                return Err(format!("the second lock of database {}: {why}", database.name));
+            }
         }
         Ok(())
     }
@@ -266,7 +272,7 @@ async fn run(
         database: Arc::clone(&database.name),
         engine: Engine::Postgres,
         client: Arc::new(client),
-        second_lock: "none",
+        second_lock: database.second_lock(),
     };
     let caller = InBandCaller {
         principal: login.principal.clone(),
@@ -277,7 +283,7 @@ async fn run(
     };
     let mut snapshots = house.store.snapshots();
     let snapshot = Arc::clone(&snapshots.borrow_and_update());
-    let mut catalogs = database.catalogs.watch();
+    let mut catalogs = database.watch_catalog();
     let catalog = catalogs.borrow_and_update().clone();
     let trail = Trail::new(facts, house.text_settings.clone(), house.parameter_settings.clone());
     let Ok(poison) = store::ids::new_id("daypass_refused_") else { return };

@@ -71,7 +71,8 @@ pub fn check(file: &Path) -> Result<Vec<TlsWarning>, ConfigErrors> {
 /// # Errors
 /// When it does not start.
 pub fn serve(file: &Path) -> Result<(), ServeError> {
-    let config = Config::load(file)?;
+    let mut config = Config::load(file)?;
+    config.make_role_keys()?;
     let run_key = Arc::new(RunKey::new());
     let plan = Plan::new(&config, &run_key)?;
     config.prepare()?;
@@ -160,10 +161,11 @@ fn serve_api(
 ) -> Result<(), ServeError> {
     let path = &config.api.socket.value;
     let socket = api::ApiSocket::bind(path).map_err(|error| ServeError::start("the API", error))?;
-    let current = Arc::clone(current);
+    let (house, houses) = (Arc::clone(current), Arc::clone(current));
     let extra = api::ApiExtra {
         audit_file: config.audit.recorder.file.clone(),
-        ready: Arc::new(move || current.load().readiness()),
+        ready: Arc::new(move || house.load().readiness()),
+        database: Arc::new(move |name| houses.load().database(name).map(Arc::clone)),
     };
     let shutdown =
         async move { while *phase.borrow() != Phase::Ending && phase.changed().await.is_ok() {} };

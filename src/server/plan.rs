@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::redact::{HashKey, ParameterSettings};
-use crate::config::{Config, ConfigErrors, Located, Parameters};
+use crate::config::{Config, ConfigErrors, Located, Parameters, SecondLock};
 use crate::identity::PrincipalName;
 use crate::secret::Secret;
 use crate::session::relay;
 use crate::sql::Engine;
 use crate::sql::postgres::ParseLimits;
 use crate::store;
+use crate::store::Store;
 use crate::tls::{ServerTls, TlsWarning};
-use crate::upstream::{Catalogs, Target};
+use crate::upstream::roles::Settings;
+use crate::upstream::{Catalogs, Lock, Target};
 
 /// What the process is to do.
 pub(super) struct Plan {
@@ -40,6 +42,8 @@ pub(super) struct Database {
     pub(super) name: Arc<str>,
     primary: Target,
     catalog_refresh: Duration,
+    /// With it there is a second lock.
+    role_key: Option<Secret>,
 }
 
 /// The key of hashed parameters where the configuration names none. It lives as long as the process, so
@@ -133,6 +137,10 @@ fn databases(config: &Config, errors: &mut ConfigErrors) -> Vec<Database> {
                 name: database.name.value.as_str().into(),
                 primary: target.with_password(database.password.clone()),
                 catalog_refresh: database.catalog_refresh,
+                role_key: match &database.second_lock {
+                    SecondLock::Role { key, .. } => key.clone(),
+                    SecondLock::None => None,
+                },
             }),
             Err(error) => errors.add(Some(database.primary.position), error.to_string()),
         }
@@ -173,12 +181,22 @@ pub(super) fn warn(warnings: &[TlsWarning]) {
 }
 
 impl Database {
-    /// Begins to read the server's names, or goes on where the entry of that name stands now.
-    pub(super) fn open(self, before: Option<&Arc<relay::Database>>) -> Arc<relay::Database> {
-        let Self { name, primary, catalog_refresh } = self;
+    /// Begins to read the server's names and to keep its roles, or goes on where the entry of that name
+    /// stands now.
+    pub(super) fn open(
+        self,
+        before: Option<&Arc<relay::Database>>,
+        store: &Store,
+    ) -> Arc<relay::Database> {
+        let Self { name, primary, catalog_refresh, role_key } = self;
+        let same_lock = |before: &relay::Database| {
+            before.lock.as_ref().map(|lock| &lock.settings().key) == role_key.as_ref()
+        };
         let catalogs = match before {
             Some(before)
-                if before.primary == primary && before.catalog_refresh == catalog_refresh =>
+                if before.primary == primary
+                    && before.catalog_refresh == catalog_refresh
+                    && same_lock(before) =>
             {
                 before.primary.forget_authorities();
                 return Arc::clone(before);
@@ -188,6 +206,11 @@ impl Database {
             }
             _ => Catalogs::spawn(primary.clone(), catalog_refresh),
         };
-        Arc::new(relay::Database { name, primary, catalogs, catalog_refresh })
+        let lock = role_key.map(|key| {
+            let (entry, target) = (Arc::clone(&name), primary.clone());
+            let settings = Settings { entry, target, key, interval: catalog_refresh };
+            Lock::spawn(settings, store.snapshots(), catalogs.watch())
+        });
+        Arc::new(relay::Database { name, primary, catalogs, lock, catalog_refresh })
     }
 }

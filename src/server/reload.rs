@@ -47,7 +47,7 @@ impl Fixed {
         let databases = std::mem::take(&mut plan.databases).into_iter();
         let databases = databases.map(|database| {
             let before = before.and_then(|house| house.database(&database.name));
-            database.open(before)
+            database.open(before, &self.store)
         });
         House {
             store: self.store.clone(),
@@ -114,7 +114,8 @@ impl Reloader {
         self.fixed.recorder.reopen();
         let (file, run_key) = (self.started.file.clone(), Arc::clone(&self.run_key));
         let read = tokio::task::spawn_blocking(move || {
-            let config = Config::load(&file)?;
+            let mut config = Config::load(&file)?;
+            config.make_role_keys()?;
             let plan = Plan::new(&config, &run_key)?;
             Ok((config, plan))
         });
@@ -158,6 +159,12 @@ impl Reloader {
         self.current.store(Arc::clone(&house));
         self.listening.apply(bound, plan.listeners);
         for database in &before.databases {
+            let kept = house.database(&database.name);
+            if let Some(lock) = &database.lock
+                && !kept.and_then(|it| it.lock.as_ref()).is_some_and(|now| lock.has_roles_of(now))
+            {
+                lock.retire();
+            }
             if house.database(&database.name).is_none() {
                 self.clear(&database.name, house.drain_deadline);
             }

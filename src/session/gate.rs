@@ -14,6 +14,8 @@ use super::refusal::{Ended, Refusal, ended};
 /// Decides a session's statements.
 pub struct Gate {
     held: HeldGrants,
+    /// The session's role at the server is its principal's own, which owns nothing.
+    owns_nothing: bool,
     /// Grants that the open transaction has used, each once.
     used: Vec<Arc<Grant>>,
     /// What was decided last: holds until its permit expires or the grants are replaced.
@@ -23,7 +25,13 @@ pub struct Gate {
 impl Gate {
     /// A gate over these grants.
     pub fn new(held: HeldGrants) -> Self {
-        Self { held, used: Vec::new(), last: RefCell::default() }
+        Self { held, owns_nothing: false, used: Vec::new(), last: RefCell::default() }
+    }
+
+    /// The same for a session under that second lock.
+    #[must_use]
+    pub fn under(self, second_lock: &str) -> Self {
+        Self { owns_nothing: second_lock != "none", ..self }
     }
 
     /// The grants that it decides by.
@@ -77,6 +85,11 @@ impl Gate {
         accesses: impl Iterator<Item = &'a Access> + Clone,
         now: Timestamp,
     ) -> Result<Permit, Refusal> {
+        if self.owns_nothing
+            && let Some(access) = accesses.clone().find(|it| matches!(it, Access::Admin(_)))
+        {
+            return Err(needs_owner(access));
+        }
         match decide(accesses, &self.held, now) {
             Decision::Allow(permit) => Ok(permit),
             Decision::Deny(denial) => Err(Refusal::Denied(Box::new(denial))),
@@ -113,5 +126,41 @@ impl Gate {
     /// When the first grant that the transaction used runs out.
     pub fn next_expiry(&self) -> Option<Timestamp> {
         self.used.iter().map(|grant| grant.expires).min()
+    }
+}
+
+/// What only an owner or administrator may do cannot be granted to a person's role, and nobody else's is
+/// there to do it as.
+fn needs_owner(access: &Access) -> Refusal {
+    Refusal::Unsupported {
+        what: format!(
+            "the statement needs {access}: what owners and administrators do cannot be granted to \
+             the role that this session has in the database (second-lock = \"role\")"
+        ),
+        hint: Some(
+            "A ddl-owner, as whom Daypass would run it, comes with a later version. Until then run \
+             it past Daypass, or ask the operator for an entry of this database with \
+             second-lock = \"none\"."
+                .into(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grant::fixture::{at, grant};
+    use crate::sql::access::Object;
+
+    #[test]
+    fn under_a_second_lock_nobody_is_an_owner() {
+        let held = || HeldGrants::new([Arc::new(grant("g_1", "ADMIN ON DATABASE", 0, 9))]);
+        let accesses = [Access::Admin(Object::Database)];
+        let decide = |gate: Gate| gate.decide(accesses.iter(), at(1));
+        assert!(decide(Gate::new(held())).is_ok());
+        assert!(decide(Gate::new(held()).under("none")).is_ok());
+        let refusal = decide(Gate::new(held()).under("role")).unwrap_err();
+        let Refusal::Unsupported { what, .. } = refusal else { panic!("{refusal:?}") };
+        assert!(what.starts_with("the statement needs ADMIN ON DATABASE"), "{what}");
     }
 }

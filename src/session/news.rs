@@ -14,6 +14,7 @@ use crate::session::call::{CallError, CallReply};
 use crate::session::registry::Command;
 use crate::sql::catalog::Catalog;
 use crate::store::Snapshot;
+use crate::upstream::roles::Progress;
 use crate::upstream::{Connection, UpstreamError};
 
 /// Where the process stands.
@@ -45,6 +46,8 @@ pub(super) enum Event {
     Catalog(Option<Arc<Catalog>>),
     /// The process stands elsewhere.
     Phase(Phase),
+    /// The roles of the second lock are further on.
+    Progress,
     /// What the session asked for.
     Arrival(Arrival),
 }
@@ -55,6 +58,7 @@ enum Source {
     Snapshots(watch::Receiver<Arc<Snapshot>>),
     Catalogs(watch::Receiver<Option<Arc<Catalog>>>),
     Phase(watch::Receiver<Phase>),
+    Progress(watch::Receiver<Arc<Progress>>),
     /// Came once.
     Spent,
 }
@@ -82,6 +86,10 @@ impl Source {
                 let news = changed.map(|()| *phase.borrow_and_update());
                 (news.map(Event::Phase), Self::Phase(phase))
             }
+            Self::Progress(mut progress) => {
+                let changed = progress.changed().await.ok();
+                (changed.map(|()| Event::Progress), Self::Progress(progress))
+            }
             Self::Spent => (None, Self::Spent),
         }
     }
@@ -98,12 +106,14 @@ impl News {
         snapshots: watch::Receiver<Arc<Snapshot>>,
         catalogs: watch::Receiver<Option<Arc<Catalog>>>,
         phase: watch::Receiver<Phase>,
+        progress: Option<watch::Receiver<Arc<Progress>>>,
     ) -> Self {
         let sources = [
             Source::Commands(commands),
             Source::Snapshots(snapshots),
             Source::Catalogs(catalogs),
             Source::Phase(phase),
+            progress.map_or(Source::Spent, Source::Progress),
         ];
         let waiting = sources.into_iter().map(|source| Box::pin(source.next()) as Waiting);
         Self(waiting.collect())

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::audit::record::Verdict;
 use crate::audit::recorder::Recorder;
+use crate::grant::snapshot::HeldGrants;
 use crate::identity::{PrincipalName, TokenId};
 use crate::net::Stream;
 use crate::session::call::{BoundCall, Calls, InBandCaller};
@@ -27,7 +28,8 @@ use crate::session::scope::Meanings;
 use crate::sql::catalog::Catalog;
 use crate::store::Snapshot;
 use crate::time::Timestamp;
-use crate::upstream::{self, Catalogs, Connection, Peer, Startup, Target};
+use crate::upstream::roles::Progress;
+use crate::upstream::{self, Catalogs, Connection, Lock, Peer, Startup, Target, UpstreamError};
 use crate::wire::postgres::frame::Violation;
 use crate::wire::postgres::reply::Report;
 
@@ -61,8 +63,41 @@ pub struct Database {
     pub primary: Target,
     /// Its names.
     pub catalogs: Catalogs,
+    /// Roles in the database itself, where it has a second lock.
+    pub lock: Option<Lock>,
     /// How often they are read again.
     pub catalog_refresh: Duration,
+}
+
+impl Database {
+    /// What `second-lock` says, for records.
+    pub fn second_lock(&self) -> &'static str {
+        if self.lock.is_some() { "role" } else { "none" }
+    }
+
+    /// Follows the names as sessions may use them: with a second lock, once its roles reach them.
+    pub fn watch_catalog(&self) -> watch::Receiver<Option<Arc<Catalog>>> {
+        self.lock.as_ref().map_or_else(|| self.catalogs.watch(), Lock::watch)
+    }
+
+    async fn refresh_catalog(&self) -> Result<Arc<Catalog>, UpstreamError> {
+        match &self.lock {
+            Some(lock) => lock.refresh(&self.catalogs).await,
+            None => self.catalogs.refresh().await,
+        }
+    }
+
+    /// Connects as whoever a principal's sessions are at the server.
+    async fn connect(
+        &self,
+        principal: &PrincipalName,
+        startup: &Startup,
+    ) -> Result<Connection, UpstreamError> {
+        match &self.lock {
+            Some(lock) => lock.connect(&self.primary, principal, startup).await,
+            None => upstream::connect(&self.primary, startup).await,
+        }
+    }
 }
 
 /// What all sessions share.
@@ -137,6 +172,11 @@ struct Running {
     timer_due: Option<Timestamp>,
     closing: Option<Instant>,
     client_gone: Option<(Instant, bool)>,
+    /// How far the roles of a second lock are.
+    progress: Option<watch::Receiver<Arc<Progress>>>,
+    held: HeldGrants,
+    /// From when the next statement waits until a grant has reached the server.
+    wait_from: Option<Timestamp>,
     /// Bytes of the server's that the machine has taken; gone from the buffer once they are written.
     server_taken: usize,
     reason: &'static str,
@@ -169,9 +209,10 @@ impl Relay {
         } = self;
         let message_bytes_max = shared.limits.wire.message_bytes_max;
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let progress = database.lock.as_ref().map(Lock::progress);
         let mut running = Running {
             relay: Session { worker, shared, database, conversation, caller, startup },
-            news: News::new(commands, snapshots, catalogs, phase),
+            news: News::new(commands, snapshots, catalogs, phase, progress.clone()),
             io: Io::new(client, read, message_bytes_max),
             out: Output::default(),
             backend: None,
@@ -179,6 +220,9 @@ impl Relay {
             timer_due: None,
             closing: None,
             client_gone: None,
+            progress,
+            held: HeldGrants::default(),
+            wait_from: None,
             server_taken: 0,
             reason: "the client closed the connection",
         };
@@ -225,7 +269,8 @@ impl Running {
     }
 
     fn take_client_bytes(&mut self) {
-        if self.io.client_in.is_empty() {
+        // A statement does not overtake the grant that allows it on the way to the server.
+        if self.io.client_in.is_empty() || self.waits() {
             return;
         }
         let mut input = std::mem::take(&mut self.io.client_in);
@@ -298,13 +343,15 @@ impl Running {
             Wish::OpenUpstream => {
                 let database = Arc::clone(&self.relay.database);
                 let startup = self.relay.startup.clone();
+                let principal = self.relay.caller.principal.clone();
                 self.news.spawn(async move {
-                    Arrival::Upstream(upstream::connect(&database.primary, &startup).await)
+                    Arrival::Upstream(database.connect(&principal, &startup).await)
                 });
             }
             Wish::RefreshCatalog => {
-                let catalogs = self.relay.database.catalogs.clone();
-                self.news.spawn(async move { Arrival::Catalog(catalogs.refresh().await.ok()) });
+                let database = Arc::clone(&self.relay.database);
+                self.news
+                    .spawn(async move { Arrival::Catalog(database.refresh_catalog().await.ok()) });
             }
             Wish::CancelUpstream => {
                 let (database, backend) = (Arc::clone(&self.relay.database), self.backend.clone());
@@ -321,9 +368,13 @@ impl Running {
             }
             Wish::TerminateUpstream => {
                 let (database, backend) = (Arc::clone(&self.relay.database), self.backend.clone());
+                let role = match &database.lock {
+                    Some(lock) => lock.role(&self.relay.caller.principal),
+                    None => database.primary.user.clone(),
+                };
                 tokio::task::spawn_local(async move {
                     let Some(backend) = backend else { return };
-                    let done = upstream::terminate(&database.primary, backend.process_id);
+                    let done = upstream::terminate(&database.primary, backend.process_id, &role);
                     if let Err(error) = done.await {
                         tracing::warn!(%error, "a backend that ignored a cancel could not be ended");
                     }
@@ -419,6 +470,7 @@ impl Running {
                 self.end_with(Report::fatal("57P01", why));
             }
             news::Event::Snapshot(snapshot) => self.on_snapshot(&snapshot),
+            news::Event::Progress => self.set_wait(),
             news::Event::Catalog(Some(catalog)) => self.relay.conversation.set_catalog(catalog),
             news::Event::Catalog(None) => (),
             news::Event::Phase(phase) => self.on_phase(phase),
@@ -506,8 +558,24 @@ impl Running {
             self.end_with(report);
             return;
         }
-        let held = snapshot.grants.held(&caller.principal, &caller.database);
-        self.relay.conversation.on_grants(held, now(), &mut self.out);
+        self.held = snapshot.grants.held(&caller.principal, &caller.database);
+        self.set_wait();
+        self.relay.conversation.on_grants(self.held.clone(), now(), &mut self.out);
+    }
+
+    fn waits(&mut self) -> bool {
+        let due = |from: Option<Timestamp>| from.is_some_and(|from| from <= now());
+        if due(self.wait_from) {
+            // It may have expired while it waited.
+            self.set_wait();
+        }
+        due(self.wait_from)
+    }
+
+    fn set_wait(&mut self) {
+        let progress = self.progress.as_ref();
+        self.wait_from =
+            progress.and_then(|progress| progress.borrow().wait_from(&self.held, now()));
     }
 
     fn end_with(&mut self, report: Report) {

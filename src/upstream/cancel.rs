@@ -8,6 +8,7 @@ use super::client;
 use super::connect::{Peer, broken, connect, open, within};
 use super::error::UpstreamError;
 use super::login::Startup;
+use super::roles::action::literal;
 use super::target::Target;
 use super::{APPLICATION_NAME, Connection};
 
@@ -64,27 +65,33 @@ async fn request(
     Ok(())
 }
 
-/// Ends a backend of our own account in the target's database, over a new connection. Tells whether
-/// there was one.
+/// Ends a backend of a role in the target's database, over a new connection of the target's account.
+/// Tells whether there was one.
 ///
 /// # Errors
 /// When the server cannot be reached or refuses.
-pub async fn terminate(target: &Target, process_id: u32) -> Result<bool, UpstreamError> {
+pub async fn terminate(
+    target: &Target,
+    process_id: u32,
+    role: &str,
+) -> Result<bool, UpstreamError> {
     let startup = Startup { application_name: APPLICATION_NAME.into(), ..Startup::default() };
     let mut connection = connect(target, &startup).await?;
-    within(DEADLINE, "ending a backend", terminate_over(&mut connection, process_id)).await
+    within(DEADLINE, "ending a backend", terminate_over(&mut connection, process_id, role)).await
 }
 
 async fn terminate_over(
     connection: &mut Connection,
     process_id: u32,
+    role: &str,
 ) -> Result<bool, UpstreamError> {
     // The number may have passed to another backend meanwhile: at least it must be one of ours.
     let sql = format!(
         "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
          WHERE pid OPERATOR(pg_catalog.=) {process_id} \
-         AND usename OPERATOR(pg_catalog.=) current_user \
-         AND datname OPERATOR(pg_catalog.=) pg_catalog.current_database()"
+         AND usename OPERATOR(pg_catalog.=) {} \
+         AND datname OPERATOR(pg_catalog.=) pg_catalog.current_database()",
+        literal(role)
     );
     let rows = client::query(connection, &sql).await?;
     Ok(rows.iter().flatten().any(|value| value.as_deref() == Some("t")))

@@ -90,6 +90,9 @@ pub enum UpstreamError {
     /// The catalog has something that its reader does not know.
     #[error("the server's catalog holds something unknown: {0}")]
     Catalog(String),
+    /// The roles of the second lock cannot be had.
+    #[error("second lock: {0}")]
+    Roles(Arc<str>),
     /// Whoever was asked has ended.
     #[error("shutting down")]
     Stopped,

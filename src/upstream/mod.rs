@@ -6,6 +6,7 @@
 //! - [`client`]: statements of our own
 //! - [`catalogs`]: the server's names, kept current; [`catalog`] loads them once, [`fingerprint`]
 //!   tells cheaply whether they changed; `definitions` loads what definitions do as their user
+//! - [`roles`]: the second lock, roles in the database itself
 //! - [`path`], [`overlay`]: asking a session's own connection for its search path, and for names that it
 //!   alone sees
 
@@ -20,6 +21,7 @@ pub mod fingerprint;
 pub mod login;
 pub mod overlay;
 pub mod path;
+pub mod roles;
 pub mod target;
 mod tls;
 
@@ -31,6 +33,7 @@ pub use error::{LoginError, TargetError, UpstreamError};
 pub use login::Startup;
 pub use overlay::{Extent, Reading};
 pub use path::{EFFECTIVE_PATH_QUERY, read_path};
+pub use roles::Lock;
 pub use target::{Host, Roots, Target, TlsMode};
 
 /// What servers see as `application_name` of our own connections.

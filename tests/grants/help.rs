@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::daypass;
 use super::support::{root, run};
 
-const VERBS: [&[&str]; 26] = [
+const VERBS: [&[&str]; 29] = [
     &[],
     &["serve"],
     &["check"],
@@ -32,6 +32,9 @@ const VERBS: [&[&str]; 26] = [
     &["audit"],
     &["audit", "tail"],
     &["audit", "show"],
+    &["database"],
+    &["database", "check"],
+    &["database", "audit"],
 ];
 
 #[test]

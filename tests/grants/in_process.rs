@@ -57,7 +57,8 @@ impl Proxy {
         let service = Service::new(settings, rules);
         let proxy = Self { folder, service, recorder };
         let listener = api::ApiSocket::bind(&proxy.socket()).unwrap();
-        let extra = ApiExtra { audit_file: file, ready: Arc::new(|| Ok(())) };
+        let extra =
+            ApiExtra { audit_file: file, ready: Arc::new(|| Ok(())), database: Arc::new(|_| None) };
         let service = Arc::clone(&proxy.service);
         tokio::spawn(api::serve(listener, service, extra, std::future::pending()));
         tokio::spawn(Arc::clone(&proxy.service).watch_expiry());

@@ -171,10 +171,12 @@ async fn a_backend_of_ours_is_ended_and_no_other() {
     let target = server.socket("trusty", "postgres");
     let mut connection = log_in(&target).await.unwrap();
     let pid = connection.process_id;
-    assert!(!terminate(&server.socket("other", "postgres"), pid).await.unwrap());
+    assert!(!terminate(&server.socket("other", "postgres"), pid, "other").await.unwrap());
     assert_eq!(value(&mut connection, "SELECT 1").await, "1");
-    let (result, ended) =
-        tokio::join!(query(&mut connection, "SELECT pg_sleep(30)"), terminate(&target, pid));
+    let (result, ended) = tokio::join!(
+        query(&mut connection, "SELECT pg_sleep(30)"),
+        terminate(&target, pid, &target.user)
+    );
     assert!(ended.unwrap());
     let error = result.unwrap_err();
     assert!(matches!(&error, UpstreamError::Failed { sqlstate, .. } if &**sqlstate == "57P01"));

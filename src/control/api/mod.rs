@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::control::service::Service;
+use crate::session::relay::Database;
 
 pub use socket::{ApiSocket, SocketError};
 
@@ -23,7 +24,12 @@ pub struct ApiExtra {
     pub audit_file: Option<PathBuf>,
     /// Whether statements could be served now, or what is missing.
     pub ready: Ready,
+    /// The databases, by name.
+    pub database: Find,
 }
+
+/// A database, by its name in the configuration.
+pub type Find = Arc<dyn Fn(&str) -> Option<Arc<Database>> + Send + Sync>;
 
 /// Whether statements could be served now, or what is missing.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;

@@ -54,6 +54,8 @@ pub(super) fn routes(service: Arc<Service>, extra: ApiExtra) -> Router {
         .route("/v1/sessions", get(sessions))
         .route("/v1/sessions/{id}/kill", post(kill))
         .route("/v1/audit", get(audit))
+        .route("/v1/databases/{name}/check", get(check_database))
+        .route("/v1/databases/{name}/standing", get(standing))
         .route_layer(middleware::from_fn_with_state(api.clone(), authenticate))
         .layer(middleware::map_response(in_own_form));
     Router::new()
@@ -214,6 +216,24 @@ async fn sessions(State(api): State<Api>, Extension(actor): Who) -> Reply {
 
 async fn kill(State(api): State<Api>, Extension(actor): Who, Path(id): Path<String>) -> Reply {
     reply(api.service.kill_session(&actor, &id)?)
+}
+
+async fn check_database(
+    State(api): State<Api>,
+    Extension(actor): Who,
+    Path(name): Path<String>,
+) -> Reply {
+    let database = (api.extra.database)(&name);
+    reply(List { items: api.service.check_database(&actor, &name, database.as_deref()).await? })
+}
+
+async fn standing(
+    State(api): State<Api>,
+    Extension(actor): Who,
+    Path(name): Path<String>,
+) -> Reply {
+    let database = (api.extra.database)(&name);
+    reply(List { items: api.service.standing(&actor, &name, database.as_deref()).await? })
 }
 
 async fn audit(State(api): State<Api>, Extension(_): Who) -> Reply {

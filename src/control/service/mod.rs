@@ -1,6 +1,7 @@
 //! What can be done to tokens, grants, requests and sessions, and by whom. Every step of their lives is an
 //! audit record.
 
+mod databases;
 mod explain;
 mod grants;
 mod requests;

@@ -214,8 +214,8 @@ impl Conversation {
         }
         Self {
             utf8: client_encoding.is_none_or(|(_, value)| is_utf8(value)),
+            gate: Gate::new(start.held).under(start.trail.facts().second_lock),
             trail: start.trail,
-            gate: Gate::new(start.held),
             catalog: start.catalog,
             meaning: None,
             last_meaning: None,

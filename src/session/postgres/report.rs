@@ -106,6 +106,10 @@ pub fn upstream_report(error: &UpstreamError) -> Report {
             "57P03" => Report::error("57P03", "the database server is not ready").hint(LATER),
             _ => Report::error("08004", "the database server does not take the proxy").hint(LATER),
         },
+        UpstreamError::Roles(_) => {
+            Report::error("08004", "the second lock of this database cannot be opened now")
+                .hint(LATER)
+        }
         _ => Report::error("08001", "the database server cannot be reached").hint(LATER),
     }
 }

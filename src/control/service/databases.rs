@@ -1,0 +1,89 @@
+//! What operators ask about databases themselves.
+
+use std::sync::Arc;
+
+use crate::control::error::ControlError;
+use crate::control::model::{Finding, Standing, Weight};
+use crate::grant::Actor;
+use crate::session::relay::Database;
+use crate::upstream::UpstreamError;
+use crate::upstream::roles::{Lock, check};
+
+use super::{Service, operators_only};
+
+impl Service {
+    /// What the service account lacks in a database, and what everybody may do there.
+    ///
+    /// # Errors
+    /// When the actor is no operator, or the server cannot be asked.
+    pub async fn check_database(
+        &self,
+        actor: &Actor,
+        name: &str,
+        database: Option<&Database>,
+    ) -> Result<Vec<Finding>, ControlError> {
+        operators_only(actor, "look at a database's roles")?;
+        let database = self.known(name, database)?;
+        let names = database.lock.as_ref().map(Lock::names);
+        let found = check::check(&database.primary, names).await.map_err(unasked)?;
+        let lacking = database.lock.as_ref().map(|lock| {
+            let lacking = Arc::clone(&lock.progress().borrow().lacking);
+            check::lacking(&lacking, &database.primary)
+        });
+        let found = lacking.into_iter().flatten().chain(found);
+        let mut findings: Vec<_> = found.map(Finding::from).collect();
+        if names.is_none() {
+            let says = "second-lock = \"none\": the proxy's decision is the only lock".to_owned();
+            findings.insert(0, Finding { weight: Weight::Warning, says, mend: None });
+        }
+        Ok(findings)
+    }
+
+    /// What people's own roles may do in a database without a grant.
+    ///
+    /// # Errors
+    /// As [`Service::check_database`].
+    pub async fn standing(
+        &self,
+        actor: &Actor,
+        name: &str,
+        database: Option<&Database>,
+    ) -> Result<Vec<Standing>, ControlError> {
+        operators_only(actor, "look at a database's roles")?;
+        let database = self.known(name, database)?;
+        let found = check::standing(&database.primary).await.map_err(unasked)?;
+        Ok(found.into_iter().map(Standing::from).collect())
+    }
+
+    /// The database, or the error that names those that there are.
+    fn known<'a>(
+        &self,
+        name: &str,
+        database: Option<&'a Database>,
+    ) -> Result<&'a Database, ControlError> {
+        self.engine(name)?;
+        database.ok_or_else(|| ControlError::unavailable("the configuration is being read again"))
+    }
+}
+
+/// An operator may read what the server says of the service account.
+fn unasked(error: UpstreamError) -> ControlError {
+    ControlError::unavailable(format!("the database cannot be looked at: {error}"))
+}
+
+impl From<check::Finding> for Finding {
+    fn from(found: check::Finding) -> Self {
+        let weight = match found.weight {
+            check::Weight::Error => Weight::Error,
+            check::Weight::Warning => Weight::Warning,
+            check::Weight::Note => Weight::Note,
+        };
+        Self { weight, says: found.says, mend: found.mend }
+    }
+}
+
+impl From<check::Standing> for Standing {
+    fn from(found: check::Standing) -> Self {
+        Self { role: found.role, privilege: found.privilege, through: found.through }
+    }
+}

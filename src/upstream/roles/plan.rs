@@ -1,0 +1,306 @@
+//! What has to be done: the roles that live grants need against those that a server has.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use super::acl::{self, Known, Right};
+use super::action::{self, Action};
+use super::names::Names;
+use crate::grant::privilege::Privilege;
+use crate::grant::{Grant, GrantId};
+use crate::time::Timestamp;
+
+/// The roles that there are to be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    /// One for each principal with a live grant.
+    pub logins: BTreeMap<String, WantedLogin>,
+    /// One for each distinct set of privileges among live grants.
+    pub sets: BTreeMap<String, Vec<Privilege>>,
+}
+
+/// A role that sessions log in as.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WantedLogin {
+    /// When the last of its grants expires.
+    pub valid_until: Timestamp,
+    /// The sets that it is to be a member of.
+    pub sets: BTreeSet<String>,
+    /// The grants that it is there for.
+    pub grants: Vec<GrantId>,
+}
+
+/// What grants that are live at a moment need.
+pub fn wanted<'a>(
+    grants: impl Iterator<Item = &'a Arc<Grant>>,
+    names: &Names,
+    now: Timestamp,
+) -> Wanted {
+    let mut wanted = Wanted::default();
+    for grant in grants.filter(|grant| grant.is_live(now)) {
+        let set = names.set(&grant.privileges);
+        let login = wanted.logins.entry(names.login(grant.principal.as_str()));
+        let login = login.or_insert_with(|| WantedLogin {
+            valid_until: grant.expires,
+            sets: BTreeSet::new(),
+            grants: Vec::new(),
+        });
+        login.valid_until = login.valid_until.max(grant.expires);
+        login.sets.insert(set.clone());
+        login.grants.push(grant.id.clone());
+        wanted.sets.entry(set).or_insert_with(|| grant.privileges.clone());
+    }
+    wanted
+}
+
+/// The service account, and where it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: Box<str>,
+    /// It may do everything.
+    pub superuser: bool,
+    /// It may make roles.
+    pub creates_roles: bool,
+    /// `server_version_num`.
+    pub server_version: u32,
+    /// What tells the cluster from all others.
+    pub cluster: Box<str>,
+    /// The server's database.
+    pub database: Box<str>,
+}
+
+/// Settings of a role, by whether they count in this database only, and name.
+pub type Settings = BTreeMap<(bool, Box<str>), Box<str>>;
+
+/// A role of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// LOGIN.
+    pub can_login: bool,
+    /// It has an attribute that none of ours may have: SUPERUSER, CREATEROLE, BYPASSRLS …
+    pub too_strong: bool,
+    /// INHERIT.
+    pub inherits: bool,
+    /// VALID UNTIL; `None` is for ever.
+    pub valid_until: Option<Timestamp>,
+    /// Its settings.
+    pub settings: Settings,
+    /// A session of it is open, on whichever proxy.
+    pub busy: bool,
+}
+
+/// That a role is a member of another, when one of them is ours.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Membership {
+    /// Of which.
+    pub role: String,
+    /// Who.
+    pub member: String,
+    /// The member has the role's privileges. Before 16 that is the member's own attribute.
+    pub inherit: bool,
+    /// The member may become the role. Before 16 always.
+    pub set: bool,
+    /// The member may make others members.
+    pub admin: bool,
+}
+
+/// The database's objects, and what our roles hold on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// The objects.
+    pub known: Vec<Known>,
+    /// By role.
+    pub held: BTreeMap<String, BTreeSet<Right>>,
+}
+
+/// What a server has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The service account.
+    pub service: Service,
+    /// Its settings, which sessions would have with it.
+    pub settings: Settings,
+    /// Roles of this database's names.
+    pub roles: BTreeMap<String, Role>,
+    /// Memberships in them and of them.
+    pub members: Vec<Membership>,
+    /// Objects, when they were looked at.
+    pub objects: Option<Objects>,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The steps.
+    pub actions: Vec<Action>,
+    /// What sets should hold, and the service account may not give.
+    pub lacking: BTreeSet<Right>,
+}
+
+/// How far a plan goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// Names of this database's roles.
+    pub names: &'a Names,
+    /// Login roles whose password this process has set.
+    pub opened: &'a HashSet<String>,
+    /// Roles that nobody needs are dropped, too, not only closed.
+    pub sweep: bool,
+}
+
+/// From what a server has to what there is to be. What takes a privilege away comes first; a role may
+/// log in once it has all that it needs.
+pub fn plan(wanted: &Wanted, observed: &Observed, scope: Scope<'_>) -> Plan {
+    let mut plan = Plan::default();
+    plan.leave(wanted, observed);
+    plan.close(wanted, observed);
+    plan.make(wanted, observed);
+    plan.give(wanted, observed);
+    plan.join(wanted, observed);
+    plan.open(wanted, observed, scope.opened);
+    if scope.sweep {
+        plan.drop(wanted, observed);
+    }
+    plan
+}
+
+impl Plan {
+    /// Memberships that nobody is to have, or not like that.
+    fn leave(&mut self, wanted: &Wanted, observed: &Observed) {
+        for membership in &observed.members {
+            let Membership { role, member, .. } = membership;
+            let of_service = **member == *observed.service.name;
+            let right = of_service
+                || is_wanted(wanted, role, member) && is_plain(membership, &observed.service);
+            if !right {
+                self.actions.push(Action::Leave { role: role.clone(), member: member.clone() });
+            }
+        }
+    }
+
+    fn close(&mut self, wanted: &Wanted, observed: &Observed) {
+        for (name, role) in &observed.roles {
+            if role.too_strong {
+                self.actions.push(Action::Disarm { role: name.clone() });
+            }
+            if role.can_login && !wanted.logins.contains_key(name) {
+                self.actions.push(Action::Close { role: name.clone() });
+            }
+        }
+    }
+
+    fn make(&mut self, wanted: &Wanted, observed: &Observed) {
+        for set in wanted.sets.keys().filter(|set| !observed.roles.contains_key(*set)) {
+            self.actions.push(Action::CreateSet { role: set.clone() });
+        }
+        for login in wanted.logins.keys() {
+            if !observed.roles.contains_key(login) {
+                self.actions.push(Action::CreateLogin { role: login.clone() });
+            }
+            let served = observed
+                .members
+                .iter()
+                .any(|it| it.role == *login && *it.member == *observed.service.name && it.inherit);
+            if !served && !observed.service.superuser {
+                self.actions.push(Action::Serve { role: login.clone() });
+            }
+        }
+    }
+
+    /// Brings the rights of all sets in line, and takes those of login roles away.
+    fn give(&mut self, wanted: &Wanted, observed: &Observed) {
+        let Some(objects) = &observed.objects else { return };
+        let none = BTreeSet::new();
+        let version = observed.service.server_version;
+        let mut grants = Vec::new();
+        for (set, privileges) in &wanted.sets {
+            let rights = acl::rights(privileges, &objects.known, version);
+            let held = objects.held.get(set).unwrap_or(&none);
+            grants.extend(action::grants(set, rights.held.difference(held)));
+            let spare = held
+                .iter()
+                .filter(|it| !rights.held.contains(*it) && !rights.lacking.contains(*it));
+            self.actions.extend(action::revokes(set, spare));
+            let lacking = rights.lacking.difference(held).cloned();
+            self.lacking.extend(lacking);
+        }
+        let spare = objects.held.iter().filter(|(role, _)| !wanted.sets.contains_key(*role));
+        for (role, held) in spare {
+            self.actions.extend(action::revokes(role, held.iter()));
+        }
+        self.actions.append(&mut grants);
+    }
+
+    fn join(&mut self, wanted: &Wanted, observed: &Observed) {
+        for (login, role) in &wanted.logins {
+            for set in &role.sets {
+                // Two grantors may have made it one: where one of them made it wrong, both were left.
+                let mut ways = observed
+                    .members
+                    .iter()
+                    .filter(|it| it.role == *set && it.member == *login)
+                    .peekable();
+                let is_member =
+                    ways.peek().is_some() && ways.all(|it| is_plain(it, &observed.service));
+                if !is_member {
+                    self.actions.push(Action::Join { set: set.clone(), member: login.clone() });
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, wanted: &Wanted, observed: &Observed, opened: &HashSet<String>) {
+        let none = Settings::new();
+        for (name, login) in &wanted.logins {
+            let role = observed.roles.get(name);
+            let settings = role.map_or(&none, |role| &role.settings);
+            if *settings != observed.settings {
+                if !settings.is_empty() {
+                    self.actions.push(Action::ResetSettings { role: name.clone() });
+                }
+                self.actions.extend(observed.settings.iter().map(
+                    |((in_database, setting), value)| Action::Set {
+                        role: name.clone(),
+                        in_database: *in_database,
+                        name: setting.clone(),
+                        value: value.clone(),
+                    },
+                ));
+            }
+            let is_open = role.is_some_and(|role| {
+                role.can_login && role.inherits && role.valid_until == Some(login.valid_until)
+            });
+            if !is_open || !opened.contains(name) {
+                let valid_until = login.valid_until;
+                self.actions.push(Action::Open { role: name.clone(), valid_until });
+            }
+        }
+    }
+
+    /// Roles that nobody needs. One that a session still uses stays until it does not.
+    fn drop(&mut self, wanted: &Wanted, observed: &Observed) {
+        if observed.objects.is_none() {
+            return;
+        }
+        for (name, role) in &observed.roles {
+            let needed = wanted.logins.contains_key(name) || wanted.sets.contains_key(name);
+            if !needed && !role.busy {
+                self.actions.push(Action::Drop { role: name.clone() });
+            }
+        }
+    }
+}
+
+fn is_wanted(wanted: &Wanted, role: &str, member: &str) -> bool {
+    wanted.logins.get(member).is_some_and(|login| login.sets.contains(role))
+}
+
+/// Whether a membership gives a set's privileges and nothing else.
+fn is_plain(membership: &Membership, service: &Service) -> bool {
+    let may_become = service.server_version >= action::OPTIONS_SINCE && membership.set;
+    membership.inherit && !may_become && !membership.admin
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! What operators are told of a database.
+
+use serde_json::Value;
+
+use crate::House;
+use crate::support::{Output, eventually, versions_available};
+
+fn json(output: &Output) -> Vec<Value> {
+    serde_json::from_str(&output.stdout).unwrap()
+}
+
+#[test]
+fn what_is_missing_is_said_with_sql_that_mends_it() {
+    for version in versions_available().into_iter().filter(|it| matches!(it.major, 13 | 15 | 18)) {
+        let house = House::on(Some(version));
+        house.server.sql_in(
+            "shop",
+            "CREATE ROLE app; CREATE SCHEMA private AUTHORIZATION app; SET ROLE app; \
+             CREATE TABLE private.things (id int); GRANT SELECT ON private.things TO PUBLIC; \
+             CREATE FUNCTION private.all_of() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'; \
+             RESET ROLE; CREATE ROLE daypass_old LOGIN; ALTER ROLE svc NOCREATEROLE",
+        );
+        let check = || house.daypass.cli(&["database", "check", "shop"]);
+        let output = check();
+        assert_eq!(output.status, 1, "{output:?}");
+        for said in [
+            "error: the service account svc may not make roles",
+            "error: the service account svc may give nobody privileges on 1 relations of app, \
+             private.things among them",
+            "error: the service account svc may let nobody into schema private",
+            "warning: everybody has TEMPORARY on database shop",
+            "warning: everybody has SELECT on table private.things",
+            "warning: everybody has EXECUTE on routine private.all_of(), which runs with its",
+            "note: role daypass_old is not of this entry and key, and can log in",
+        ] {
+            assert!(output.stderr.contains(said), "{said} in {}", output.stderr);
+        }
+        // What it prints is what mends it.
+        house.server.sql_in("shop", &output.stdout);
+        let output = check();
+        assert_eq!(output.status, 0, "{output:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.contains("warning"), "{output:?}");
+        let findings = json(&house.daypass.cli(&["database", "check", "shop", "--output", "json"]));
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(findings[0]["weight"], "note");
+    }
+}
+
+#[test]
+fn what_a_live_grant_allows_and_nobody_could_give_is_said_until_it_is_mended() {
+    let house = House::new();
+    house.server.sql_in(
+        "shop",
+        "CREATE TABLE sales.shared (id int); GRANT SELECT ON sales.shared TO svc WITH GRANT OPTION",
+    );
+    house.daypass.grant("sam", "shop", &["WRITE ON sales.shared"]);
+    let token = house.daypass.token("sam");
+    let sql = |text: &str| house.daypass.psql("sam", &token, "shop", text);
+    assert_eq!(sql("SELECT count(*) FROM sales.shared").expect_success(), "0");
+    sql("DELETE FROM sales.shared").expect_sqlstate("42501");
+    let check = || house.daypass.cli(&["database", "check", "shop"]);
+    let output = check();
+    assert_eq!(output.status, 1, "{output:?}");
+    let mend =
+        "GRANT DELETE, INSERT, UPDATE ON TABLE \"sales\".\"shared\" TO \"svc\" WITH GRANT OPTION;";
+    assert!(output.stdout.contains(mend), "{output:?}");
+    house.server.sql_in("shop", mend);
+    eventually("the grant to reach the table", || (check().status == 0).then_some(()));
+    sql("DELETE FROM sales.shared").expect_success();
+}
+
+#[test]
+fn standing_privileges_are_listed_as_requests_take_them() {
+    let house = House::new();
+    house.daypass.grant("alice", "shop", &["SELECT ON public.orders"]);
+    let token = house.daypass.token("alice");
+    house.daypass.psql("alice", &token, "shop", "SELECT 1").expect_success();
+    house.server.sql_in(
+        "shop",
+        "CREATE ROLE readers; GRANT SELECT ON orders, customers TO readers; \
+         CREATE ROLE tom LOGIN CREATEDB; GRANT readers TO tom; \
+         GRANT UPDATE (email), INSERT ON customers TO tom; GRANT USAGE ON orders_id_seq TO tom; \
+         CREATE ROLE idle LOGIN",
+    );
+    let listed = json(&house.daypass.cli(&["database", "audit", "shop", "--output", "json"]));
+    let shown: Vec<_> = listed
+        .iter()
+        .map(|it| {
+            let through = it["through"].as_str().unwrap_or("itself");
+            format!(
+                "{}: {} by {through}",
+                it["role"].as_str().unwrap(),
+                it["privilege"].as_str().unwrap()
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "postgres: SUPERUSER by itself",
+            "tom: CREATEDB by itself",
+            "tom: INSERT, UPDATE (email) ON public.customers by itself",
+            "tom: SELECT ON public.customers by readers",
+            "tom: SELECT ON public.orders by readers",
+            "tom: USAGE ON SEQUENCE public.orders_id_seq by itself",
+        ]
+    );
+    let table = house.daypass.cli(&["database", "audit", "shop"]).expect_success();
+    assert!(table.starts_with("ROLE") && table.contains("readers"), "{table}");
+    let refused = house.daypass.cli_as(&token, &["database", "audit", "shop"]);
+    assert_eq!(refused.status, 2, "{refused:?}");
+    let unknown = house.daypass.cli(&["database", "check", "a/b"]);
+    assert!(unknown.stderr.contains("there is no database \"a/b\""), "{unknown:?}");
+}
