@@ -62,7 +62,8 @@ pub struct Relation {
     pub bypassed_row_security: bool,
     /// What its definition does as whoever uses it; most relations have nothing of the kind.
     pub definition: Option<Box<Definition>>,
-    /// Rules or triggers that somebody made run with it. Only known of temporary relations.
+    /// Code that somebody made may run when it is read or written: triggers, rules, defaults, checks, policies,
+    /// the functions of a view.
     pub runs_code: bool,
 }
 

@@ -27,10 +27,31 @@ const SCHEMAS: &str = "SELECT oid, nspname, NOT EXISTS (SELECT FROM aclexplode(n
     FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_[0-9]'";
 
 /// What stands in pg_toast only its owner may read, and nobody does by name.
-const RELATIONS: &str = "SELECT c.oid, c.relnamespace, c.relname, c.relkind, \
+///
+/// The last column: a trigger, rule, default, check, policy, index or view of it calls a function or
+/// operator that somebody made (the server's own have no rows in pg_depend), or one of a relation that
+/// is read or written through it does: a partition or child, one whose foreign key acts, a view's.
+const RELATIONS: &str = "WITH RECURSIVE through (upper, lower) AS ( \
+        SELECT inhparent, inhrelid FROM pg_inherits \
+        UNION ALL SELECT confrelid, conrelid FROM pg_constraint WHERE contype = 'f' \
+            AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd')) \
+        UNION ALL SELECT w.ev_class, d.refobjid FROM pg_depend d \
+            JOIN pg_rewrite w ON w.oid = d.objid AND w.ev_class <> d.refobjid \
+            WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass), \
+    code (oid) AS ( \
+        SELECT r.refobjid FROM pg_depend f \
+            JOIN pg_depend r ON r.classid = f.classid AND r.objid = f.objid \
+                AND r.deptype IN ('a', 'i') \
+            WHERE f.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) \
+            AND f.classid IN ('pg_trigger'::regclass, 'pg_rewrite'::regclass, \
+                'pg_attrdef'::regclass, 'pg_constraint'::regclass, 'pg_policy'::regclass, \
+                'pg_class'::regclass) AND r.refclassid = 'pg_class'::regclass \
+        UNION SELECT t.upper FROM code JOIN through t ON t.lower = code.oid) \
+    SELECT c.oid, c.relnamespace, c.relname, c.relkind, \
     c.relrowsecurity AND (r.rolsuper OR r.rolbypassrls \
         OR (NOT c.relforcerowsecurity AND pg_has_role(r.oid, c.relowner, 'USAGE'))), \
-    false FROM pg_class c CROSS JOIN pg_roles r WHERE r.rolname = current_user \
+    c.oid IN (SELECT oid FROM code) FROM pg_class c CROSS JOIN pg_roles r \
+    WHERE r.rolname = current_user \
     AND c.relpersistence <> 't' AND c.relnamespace <> 'pg_toast'::regnamespace";
 
 const COLUMNS: &str = "SELECT attrelid, attname, atttypid FROM pg_attribute \

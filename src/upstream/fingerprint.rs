@@ -59,6 +59,14 @@ const SUMS: &str = "WITH \
     (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) FROM pg_policy), \
     (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
         FROM pg_type WHERE typtype <> 'c' AND typcategory <> 'A'), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, objid::bigint))) FROM pg_depend \
+        WHERE classid IN ('pg_trigger'::regclass, 'pg_rewrite'::regclass, 'pg_attrdef'::regclass, \
+            'pg_constraint'::regclass, 'pg_policy'::regclass, 'pg_class'::regclass) \
+        AND refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, inhrelid::bigint))) \
+        FROM pg_inherits), \
+    (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
+        FROM pg_constraint WHERE contype = 'f'), \
     has_database_privilege('public', current_database(), 'TEMPORARY'))";
 
 /// Where the catalogs stand now, or in the transaction that is open.

@@ -177,6 +177,36 @@ fn a_prepared_statement_keeps_what_it_meant_when_a_temporary_table_comes() {
 }
 
 #[test]
+fn a_trigger_or_a_view_that_changes_the_search_path_is_noticed() {
+    with_house(|house| {
+        house.server.sql_in(
+            "shop",
+            "CREATE SCHEMA hidden; CREATE TABLE hidden.doors (a int); CREATE TABLE doors (a int);
+            CREATE TABLE wired (a int);
+            CREATE FUNCTION move() RETURNS int LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM set_config('search_path', 'hidden', false); RETURN 1; END $$;
+            CREATE FUNCTION moved() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM public.move(); RETURN NEW; END $$;
+            CREATE TRIGGER t BEFORE INSERT ON wired FOR EACH ROW EXECUTE FUNCTION moved();
+            CREATE VIEW mover AS SELECT move() AS a",
+        );
+        let privileges = [
+            "SELECT ON public.doors",
+            "INSERT, SELECT ON public.wired",
+            "READ ON TABLE public.mover",
+        ];
+        for moves in ["INSERT INTO wired VALUES (1)", "SELECT a FROM mover"] {
+            let mut psql = open(house, "moe", &privileges);
+            psql.run("SELECT a FROM doors;").expect_success();
+            psql.run(&format!("{moves};")).expect_success();
+            let output = psql.run("SELECT a FROM doors;");
+            output.expect_sqlstate("42501");
+            assert!(output.stderr.contains("SELECT (a) ON hidden.doors"), "{output:?}");
+        }
+    });
+}
+
+#[test]
 fn without_a_grant_or_the_servers_leave_there_are_none() {
     let house = House::new(Config::new());
     let mut psql = open(&house, "zoe", &[]);

@@ -251,6 +251,11 @@ async fn every_change_of_a_name_is_noticed_and_nothing_else() {
         "DROP CAST (text AS point)",
         "REVOKE EXECUTE ON FUNCTION pg_catalog.lower(text) FROM PUBLIC",
         "GRANT EXECUTE ON FUNCTION pg_catalog.lower(text) TO PUBLIC",
+        "CREATE TABLE upper (a int PRIMARY KEY); CREATE TABLE lower (a int); CREATE FUNCTION tf() \
+            RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        "CREATE TRIGGER t BEFORE INSERT ON lower FOR EACH ROW EXECUTE FUNCTION tf()",
+        "ALTER TABLE lower ADD FOREIGN KEY (a) REFERENCES upper ON DELETE CASCADE",
+        "DROP TRIGGER t ON lower",
         "BEGIN; CREATE TABLE twice (a int); CREATE TABLE thrice (a int); COMMIT",
     ] {
         run(&mut connection, sql).await;
@@ -343,4 +348,48 @@ async fn a_successor_knows_at_once_what_was_known() {
     let changed = after.refresh().await.unwrap();
     assert_ne!(changed.version, known.version);
     assert_eq!(columns(&changed, "public", "fresh"), ["id"]);
+}
+
+#[tokio::test]
+async fn relations_that_run_somebodys_code_are_marked() {
+    let mut connection = server().database("coded").await;
+    run(
+        &mut connection,
+        "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+        CREATE FUNCTION tf() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+        CREATE TABLE plain (a int DEFAULT abs(-1) CHECK (a > 0), b int PRIMARY KEY);
+        CREATE INDEX ON plain (abs(a));
+        CREATE TABLE plainer (a int REFERENCES plain ON DELETE CASCADE);
+        CREATE VIEW plain_view AS SELECT abs(a) FROM plain;
+        CREATE TABLE triggered (a int PRIMARY KEY);
+        CREATE TRIGGER t BEFORE INSERT ON triggered FOR EACH ROW EXECUTE FUNCTION tf();
+        CREATE TABLE defaulted (a int DEFAULT f(1)); CREATE TABLE checked (a int CHECK (f(a) > 0));
+        CREATE TABLE indexed (a int); CREATE INDEX ON indexed (f(a));
+        CREATE TABLE guarded (a int); CREATE POLICY p ON guarded USING (f(a) > 0);
+        CREATE VIEW seen AS SELECT f(a) FROM plainer; CREATE VIEW over AS SELECT * FROM seen;
+        CREATE TABLE parent (a int); CREATE TABLE child (b int DEFAULT f(2)) INHERITS (parent);
+        CREATE TABLE acted (a int PRIMARY KEY);
+        CREATE TABLE acting (a int REFERENCES acted ON DELETE CASCADE, b int CHECK (f(b) > 0));",
+    )
+    .await;
+    let catalog = load(server().socket("postgres", "coded")).await;
+    let marked = |name: &str| catalog.relation("public", name).unwrap().runs_code;
+    for name in [
+        "triggered",
+        "defaulted",
+        "checked",
+        "indexed",
+        "guarded",
+        "seen",
+        "over",
+        "parent",
+        "child",
+        "acted",
+        "acting",
+    ] {
+        assert!(marked(name), "{name}");
+    }
+    for name in ["plain", "plain_view"] {
+        assert!(!marked(name), "{name}");
+    }
 }

@@ -61,6 +61,7 @@ enum Kind {
 pub(super) struct Needs<'t> {
     metadata: bool,
     writes_temporary: bool,
+    code: bool,
     relations: BTreeMap<(&'t str, &'t str, Kind, Operation), Gathered<'t>>,
     /// Relations whose columns own sequences that are needed, by sequence.
     owners: BTreeMap<(&'t str, &'t str), &'t QualifiedName>,
@@ -116,6 +117,11 @@ impl<'t> Needs<'t> {
     /// Whether the operation is needed on that relation.
     pub(super) fn has(&self, operation: Operation, target: Target<'t>) -> bool {
         self.relations.contains_key(&(target.schema, target.name, Kind::Relation, operation))
+    }
+
+    /// Whether code of the database's users may run with a relation that is read or written.
+    pub(super) fn uses_code(&self) -> bool {
+        self.code
     }
 
     /// Whether rows or sequences change.
@@ -222,6 +228,7 @@ impl<'t> Needs<'t> {
                 self.execute(&name.schema, &name.name, arguments);
             }
         }
+        self.code |= target.relation.runs_code && !target.is_system();
         // A sequence is read as a relation of one row, but its privileges have no columns.
         let (kind, start) = if target.relation.kind == RelationKind::Sequence {
             if let Some((owner, _)) = &target.relation.owned_by {

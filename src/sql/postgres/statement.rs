@@ -124,8 +124,8 @@ fn finish(
     measured: &Measured,
 ) -> (Kind, Statement) {
     let span = span(text, raw);
-    if walk.needs.runs_user_code() || walk.sets_path {
-        // A function may contain SET search_path or set_config().
+    if walk.needs.runs_user_code() || walk.needs.uses_code() || walk.sets_path {
+        // A function, also a trigger's, may contain SET search_path or set_config().
         kind.changes_path = true;
     }
     if walk.makes_temporary && !walk.scope.catalog.public_temporary {
