@@ -79,6 +79,11 @@ async def main():
     assert await c.fetchval("SELECT count(*) FROM notes WHERE id >= 70000") == 20
     await c.execute("DELETE FROM notes WHERE id >= 70000")
     await c.close()
+    # A pool gives its sessions back: SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL
+    async with asyncpg.create_pool(min_size=1, max_size=1) as pool:
+        for n in range(3):
+            async with pool.acquire() as p:
+                assert await p.fetchval("SELECT count(*) FROM orders") == 100
 asyncio.run(main())
 print("done")
 "#;
