@@ -119,7 +119,12 @@ pub static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
     for name in ["int4", "int8", "text", "varchar", "name", "bool", "numeric", "json", "regclass"] {
         system.types.insert(name.into(), TypeKind::Base);
     }
-    Arc::new(Catalog { version: 1, server_version: 150_018, schemas, ..Catalog::default() })
+    Arc::new(Catalog {
+        version: 1,
+        server_version: 150_018,
+        schemas: schemas.into_iter().map(|(name, schema)| (name, Arc::new(schema))).collect(),
+        ..Catalog::default()
+    })
 });
 
 /// The search path that goes with [`CATALOG`].
