@@ -65,7 +65,7 @@ fn the_command_line_says_it_for_anybody() {
         let arguments = ["explain", "--user", "exi", "--database", "shop", "--output", "json"];
         let ask = |sql: &str| daypass.cli(&[&arguments[..], &[sql]].concat());
         let read = |output: &crate::support::Output| -> Vec<Value> {
-            serde_json::from_str(&output.stdout).unwrap()
+            serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
         };
         let output = ask("SELECT id FROM orders");
         let lines = read(&output);

@@ -51,7 +51,8 @@ fn a_revocation_inside_a_piece_of_copy_data_ends_the_copy_and_smuggles_nothing()
     with_house(|house| {
         house.server.sql_in("shop", "CREATE TABLE gon ()");
         let token = house.daypass.token("rob");
-        let grant = house.daypass.grant("rob", "shop", &["INSERT ON public.notes"]);
+        let privileges = ["INSERT ON public.notes", "USAGE ON SEQUENCE public.notes_id_seq"];
+        let grant = house.daypass.grant("rob", "shop", &privileges);
         let script = r#"
 import os, psycopg, socket, subprocess
 c = psycopg.connect("", autocommit=True)

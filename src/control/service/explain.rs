@@ -41,10 +41,13 @@ impl Service {
         self.engine(&wish.database)?;
         self.recordable()?;
         let names = self.names.load_full();
-        let catalog = names.catalogs.get(&*wish.database).and_then(|known| known.current());
-        let catalog = catalog.ok_or_else(|| {
-            ControlError::unavailable("the database's catalog cannot be read now")
-        })?;
+        let unread = || ControlError::unavailable("the database's catalog cannot be read now");
+        let known = names.catalogs.get(&*wish.database).ok_or_else(unread)?;
+        let catalog = match known.current() {
+            Some(catalog) => catalog,
+            // Shortly after the start it is being read for the first time.
+            None => known.refresh().await.map_err(|_| unread())?,
+        };
         let analysis = read(wish.sql, catalog, names.limits).await?.map_err(not_understood)?;
         let held = self.store().snapshot().grants.held(&principal, &wish.database);
         let now = self.now();

@@ -348,7 +348,7 @@ async fn the_story_is_told_inside_a_session_too() {
 async fn a_call_that_makes_no_sense_says_how_it_goes() {
     let house = House::new();
     for (name_of, arguments, sqlstate, hint) in [
-        ("explain", &["SELECT 1"][..], "42883", "daypass.help()"),
+        ("frobnicate", &["SELECT 1"][..], "42883", "daypass.help()"),
         (
             "request",
             &["SELECT ON s.t"][..],
