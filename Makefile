@@ -1,6 +1,6 @@
 # The two commands that a newcomer needs: `make demo` and `make test`. Each installs what is missing.
 
-.PHONY: help demo demo-stop test fuzz lint bench
+.PHONY: help demo demo-stop test fuzz oracle lint bench
 
 help:
 	@echo "make demo            the whole story on real servers; leaves them running (CHECK=1: asserts and stops)"
@@ -8,6 +8,7 @@ help:
 	@echo "make test            every test, on real servers and with real clients"
 	@echo "make fuzz            every fuzz target for SECONDS=30"
 	@echo "make bench           what a statement costs beside a relay and PgBouncer (SMOKE=1: only that it works)"
+	@echo "make oracle          the analyser against real servers as oracle, at length, and PostgreSQL's own suite"
 	@echo "make lint            fmt, clippy, cargo-deny, shellcheck"
 
 demo:
@@ -25,6 +26,10 @@ test:
 # Only our own crates are instrumented, so that most of what the tests have built is used again.
 fuzz:
 	@scripts/fuzz run $(or $(SECONDS),30)
+
+oracle:
+	@scripts/install build servers
+	@scripts/oracle
 
 lint:
 	@scripts/lint

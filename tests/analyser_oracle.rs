@@ -12,19 +12,19 @@
     reason = "a test fails by panicking"
 )]
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
+#[path = "oracle/mod.rs"]
+mod oracle;
 
-use daypass::sql::access::{Access, Columns, Object};
-use daypass::sql::catalog::{Catalog, Routine};
-use daypass::sql::name::Quoted;
+use std::collections::BTreeSet;
+
+use daypass::sql::access::{Access, Columns};
 use daypass::sql::postgres::{ParseLimits, Scope, analyse};
 use daypass::sql::statement::NotUnderstood;
-use daypass::upstream::{Catalogs, Target};
+use oracle::{Server, ask, catalogs, grant, load, stricter};
 use tokio_postgres::{Client, NoTls};
+
+/// The statement runs, and is rolled back.
+const RUN: &str = "explain (analyze, costs off)";
 
 const SCHEMA: &str = include_str!("analyser_schema.sql");
 
@@ -39,156 +39,6 @@ const INVOKERS: &str = "
 /// By hand: what a generator would hardly make.
 const METADATA: &str = include_str!("analyser_metadata.sql");
 const STATEMENTS: &str = include_str!("analyser_oracle.sql");
-
-struct Server {
-    folder: tempfile::TempDir,
-    binaries: PathBuf,
-}
-
-/// A command that runs as an ordinary user, which the server insists on.
-fn ordinary(program: &Path) -> Command {
-    let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n");
-    if root {
-        let mut command = Command::new("runuser");
-        command.args(["-u", "postgres", "--"]).arg(program);
-        command
-    } else {
-        Command::new(program)
-    }
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        let binaries = std::env::var_os("DAYPASS_PG_BIN").map(PathBuf::from).or_else(|| {
-            let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-            versions.filter_map(Result::ok).map(|entry| entry.path().join("bin")).max()
-        })?;
-        let folder = tempfile::tempdir().unwrap();
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-        std::fs::set_permissions(folder.path(), open).unwrap();
-        let server = Self { folder, binaries };
-        let data = server.folder.path().join("data");
-        let made = ordinary(&server.binaries.join("initdb"))
-            .args(["-A", "trust", "-U", "postgres", "--no-sync", "-D"])
-            .arg(&data)
-            .stdout(Stdio::null())
-            .status();
-        if !made.is_ok_and(|status| status.success()) {
-            return None;
-        }
-        let options =
-            format!("-c listen_addresses= -c fsync=off -k {}", server.folder.path().display());
-        let started = ordinary(&server.binaries.join("pg_ctl"))
-            .args(["-w", "-o", &options, "-l"])
-            .arg(server.folder.path().join("log"))
-            .arg("-D")
-            .arg(&data)
-            .arg("start")
-            .stdout(Stdio::null())
-            .status();
-        started.is_ok_and(|status| status.success()).then_some(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let stopped = ordinary(&self.binaries.join("pg_ctl"))
-            .args(["-m", "immediate", "-D"])
-            .arg(self.folder.path().join("data"))
-            .arg("stop")
-            .stdout(Stdio::null())
-            .status();
-        assert!(stopped.is_ok(), "the server was not stopped");
-    }
-}
-
-/// The catalog as the product loads it, and the path of a session.
-async fn load(server: &Server, client: &Client) -> (Arc<Catalog>, Vec<Box<str>>) {
-    let url = format!("postgres://loader@/postgres?host={}", server.folder.path().display());
-    let target = Target::parse(&url, server.folder.path()).unwrap();
-    let catalog = Catalogs::spawn(target, Duration::from_hours(1)).refresh().await.unwrap();
-    let row = client.query_one("select current_schemas(true)::text[]", &[]).await.unwrap();
-    let path = row.get::<_, Vec<String>>(0).into_iter().map(Box::from).collect();
-    (catalog, path)
-}
-
-/// Grants that cover an access as narrowly as the server allows, without the column `except`.
-fn grant(access: &Access, except: Option<&str>, catalog: &Catalog) -> Option<String> {
-    let (operation, object, columns) = match access {
-        Access::Metadata => return Some(String::new()),
-        Access::Admin(_) => return None,
-        Access::OwnedSequence { operation, sequence, .. } => {
-            return Some(format!("grant {} on sequence {sequence} to probe;", operation.keyword()));
-        }
-        Access::Privilege { operation, object, columns } => (operation, object, columns),
-    };
-    let word = operation.keyword();
-    Some(
-        match (object, columns) {
-            (Object::Relation(name), Columns::Named(columns)) => {
-                let kept = columns.iter().filter(|column| Some(&***column) != except);
-                let list: Vec<String> = kept.map(|column| Quoted(column).to_string()).collect();
-                if list.is_empty() {
-                    return Some(String::new());
-                }
-                format!("grant {word} ({}) on {name} to probe;", list.join(", "))
-            }
-            (Object::Relation(name), Columns::Any) => {
-                match catalog.relation(&name.schema, &name.name)?.columns.last() {
-                    Some(column) => {
-                        format!("grant {word} ({}) on {name} to probe;", Quoted(column))
-                    }
-                    None => format!("grant {word} on {name} to probe;"),
-                }
-            }
-            (Object::Relation(name), Columns::Whole) => format!("grant {word} on {name} to probe;"),
-            (Object::Sequence(name), _) => format!("grant {word} on sequence {name} to probe;"),
-            (Object::Schema(name), _) => {
-                format!("grant {word} on schema {} to probe;", Quoted(name))
-            }
-            (Object::Function { name, arguments }, _) => {
-                format!("grant execute on function {name}({arguments}) to probe;")
-            }
-            (Object::Database, _) => return None,
-        } + &usage(object),
-    )
-}
-
-/// A privilege on something in a schema comes with USAGE of the schema.
-fn usage(object: &Object) -> String {
-    match object {
-        Object::Relation(_) | Object::Sequence(_) | Object::Function { .. } => {
-            let schema = object.schema().unwrap_or_default();
-            format!("grant usage on schema {} to probe;", Quoted(schema))
-        }
-        Object::Database | Object::Schema(_) => String::new(),
-    }
-}
-
-/// Whether the analysis asks for more than the server on purpose: EXECUTE of a function that PUBLIC may
-/// execute, which is of those that need it in the grant.
-fn stricter(access: &Access, catalog: &Catalog) -> bool {
-    let Access::Privilege { object: Object::Function { name, arguments }, .. } = access else {
-        return false;
-    };
-    let routine = Routine { name: name.clone(), arguments: arguments.clone() };
-    catalog.routine(&routine).is_some_and(|function| function.public)
-}
-
-/// Asks the server as the probe; answers with the SQLSTATE, empty when all went well.
-async fn ask(client: &Client, grants: &str, text: &str, probe: bool) -> (String, String) {
-    let role = if probe { "set local role probe;" } else { "" };
-    client.batch_execute(&format!("begin; {grants} {role}")).await.unwrap();
-    let result = client.simple_query(&format!("explain (analyze, costs off) {text}")).await;
-    client.batch_execute("rollback").await.unwrap();
-    match result {
-        Ok(_) => Default::default(),
-        Err(error) => {
-            let message = error.as_db_error().map_or_else(String::new, |e| e.message().into());
-            (error.code().map_or("?", |code| code.code()).into(), message)
-        }
-    }
-}
 
 /// Random statements over the schema, from a fixed seed.
 struct Generator(u64);
@@ -413,7 +263,7 @@ async fn check(client: &Client, scope: &Scope<'_>, text: &str, tally: &mut Tally
     let statement = match analyse(text, scope, &ParseLimits::default()) {
         Ok(analysis) => analysis.statements.into_iter().next().expect("a statement"),
         Err(NotUnderstood::Undefined { sqlstate, message }) => {
-            let (code, said) = ask(client, "", text, false).await;
+            let (code, said) = ask(client, RUN, "", text, None).await;
             if code.is_empty() {
                 tally.failures.push(format!(
                     "not resolved, but the server does ({sqlstate} {message}): {text}"
@@ -445,7 +295,7 @@ async fn check(client: &Client, scope: &Scope<'_>, text: &str, tally: &mut Tally
         tally.skipped += 1;
         return;
     }
-    let (code, message) = ask(client, &grants(None).unwrap(), text, true).await;
+    let (code, message) = ask(client, RUN, &grants(None).unwrap(), text, Some("probe")).await;
     if code == "42501" {
         tally.failures.push(format!("UNDER-ASKED {message}: {text}\n    {accesses:?}"));
         return;
@@ -474,7 +324,8 @@ async fn check(client: &Client, scope: &Scope<'_>, text: &str, tally: &mut Tally
         };
         for column in without {
             tally.elements += 1;
-            let (code, _) = ask(client, &grants(Some((at, column))).unwrap(), text, true).await;
+            let (code, _) =
+                ask(client, RUN, &grants(Some((at, column))).unwrap(), text, Some("probe")).await;
             if code != "42501" {
                 tally.unneeded.insert(format!("{access} without {column:?}: {text}"));
             }
@@ -499,7 +350,7 @@ async fn the_server_wants_no_more_than_the_analysis() {
     if version >= 150_000 {
         client.batch_execute(INVOKERS).await.unwrap();
     }
-    let (catalog, path) = load(&server, &client).await;
+    let (catalog, path) = load(&catalogs(&server, "postgres"), &client).await;
     let scope = Scope { catalog: &catalog, path: &path };
     let queries = METADATA.split("\n\n").filter(|query| !query.starts_with("--"));
     let refused: Vec<String> = queries

@@ -20,7 +20,7 @@ pub(super) const CLOSED: &str = "WITH pattern AS (SELECT ':(?:funcid|opfuncid|ag
         AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) \
             WHERE grantee = 0 AND privilege_type = 'EXECUTE')), \
     trees (what, object, tree) AS ( \
-        SELECT 'v', ev_class, concat(ev_action, ev_qual) FROM pg_rewrite WHERE ev_class >= 16384 \
+        SELECT 'v', ev_class, concat(ev_action, ev_qual) FROM pg_rewrite \
         UNION ALL SELECT 'w', adrelid, adbin::text FROM pg_attrdef \
         UNION ALL SELECT 'w', conrelid, conbin::text FROM pg_constraint \
             WHERE conbin IS NOT NULL AND conrelid <> 0 \

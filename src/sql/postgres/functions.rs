@@ -153,6 +153,11 @@ impl<'t> Walk<'t> {
                 candidates = all;
             }
         }
+        if !self.scope.catalog.called_casts.is_empty() {
+            for candidate in &candidates {
+                self.implicit_casts(&candidate.function.inputs);
+            }
+        }
         // A rule of its own goes by name, and all of the server's overloads share it.
         let mut ruled = None;
         for Candidate { schema, name, function } in candidates {

@@ -10,7 +10,11 @@ use super::Scope;
 use super::needs::Target;
 use super::walk::{Item, Walk, Walked, unsupported};
 use crate::sql::access::{Access, Columns, Object, Operation};
+use crate::sql::catalog::TypeId;
 use crate::sql::statement::NotUnderstood;
+
+/// Numbers below are of what the server came with.
+const FIRST_OF_USERS: TypeId = 16_384;
 
 /// How deep definitions may stand in each other.
 const INSIDE_MAX: u8 = 16;
@@ -166,15 +170,15 @@ impl<'t> Walk<'t> {
         Ok(())
     }
 
-    /// Casts that are applied without being asked for, to columns of this relation: where one of them
-    /// calls a function that needs something, so does whatever uses the relation.
-    pub(super) fn implicit_casts(&mut self, target: Target<'t>) {
-        if target.is_system() || self.scope.catalog.called_casts.is_empty() {
-            return;
-        }
+    /// Casts that are applied without being asked for: where one of them calls a function that needs
+    /// something, so does whatever uses a column of its type, or a function that takes it.
+    pub(super) fn implicit_casts(&mut self, types: &[TypeId]) {
         for cast in self.scope.catalog.called_casts.iter().filter(|cast| cast.automatic) {
-            let types = &target.relation.column_types;
-            if types.contains(&cast.source) || types.contains(&cast.target) {
+            // Of a type of users' and one of the server's, the users' tells whether the cast can occur.
+            let users = |id: TypeId| id >= FIRST_OF_USERS;
+            let both = users(cast.source) == users(cast.target);
+            let tells = |id: TypeId| (both || users(id)) && types.contains(&id);
+            if tells(cast.source) || tells(cast.target) {
                 self.calls_routine(&cast.function);
             }
         }

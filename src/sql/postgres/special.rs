@@ -161,6 +161,7 @@ impl<'t> Walk<'t> {
             (name, arguments) => {
                 let looks_up = name.starts_with("to_reg")
                     || name.starts_with("has_")
+                    || name.starts_with("table_to_xml")
                     || name.starts_with("pg_") && name.contains("_size");
                 if looks_up {
                     for argument in arguments {

@@ -64,6 +64,7 @@ impl<'t> Walk<'t> {
             let fits = (is_prefix || may_become(catalog, left, operator.left))
                 && (is_postfix || may_become(catalog, right, operator.right));
             if arity && fits {
+                self.implicit_casts(&[operator.left, operator.right]);
                 self.calls_routine(&operator.function);
             }
         }

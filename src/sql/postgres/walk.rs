@@ -329,7 +329,9 @@ impl<'t> Walk<'t> {
         if target.relation.definition.is_some() {
             self.used(target)?;
         }
-        self.implicit_casts(target);
+        if !target.is_system() {
+            self.implicit_casts(&target.relation.column_types);
+        }
         Ok(target)
     }
 
