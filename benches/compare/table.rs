@@ -22,7 +22,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 pub(crate) fn print(title: &str, rate: &str, cpu: &str, rows: &[(&str, Vec<Figures>)]) {
     let latency = rows.iter().any(|(_, rounds)| rounds.iter().any(|one| one.latency.is_some()));
     println!("#### {title}\n");
-    let columns = if latency { " p50 ms | p99 ms |" } else { "" };
+    let columns = if latency { " p50 ms (of direct) | p99 ms (of direct) |" } else { "" };
     println!("| target | {rate} median (min–max) | of direct |{columns} {cpu} |");
     println!("|---|---|---|{} ---|", if latency { "---|---|" } else { "" });
     let Some((_, direct)) = rows.first() else { return };
@@ -32,10 +32,13 @@ pub(crate) fn print(title: &str, rate: &str, cpu: &str, rows: &[(&str, Vec<Figur
         let ratio = median(rounds.iter().zip(direct).map(|(a, b)| a.rate / b.rate).collect());
         print!("| {name} | {:.0} ({min:.0}–{max:.0}) | {ratio:.2} |", median(rates));
         if latency {
-            let of = |pick: fn((f64, f64)) -> f64| {
-                median(rounds.iter().filter_map(|one| one.latency.map(pick)).collect())
-            };
-            print!(" {:.3} | {:.3} |", of(|l| l.0), of(|l| l.1));
+            for pick in [|l: (f64, f64)| l.0, |l: (f64, f64)| l.1] {
+                let of = |rounds: &[Figures]| -> Vec<f64> {
+                    rounds.iter().filter_map(|one| one.latency.map(pick)).collect()
+                };
+                let ratios = of(rounds).into_iter().zip(of(direct)).map(|(a, b)| a / b).collect();
+                print!(" {:.3} ({:.2}) |", median(of(rounds)), median(ratios));
+            }
         }
         let cpus: Vec<f64> = rounds.iter().filter_map(|one| one.cpu).collect();
         if cpus.is_empty() {
