@@ -8,9 +8,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::catalog::{Loading, Oid, oid};
 use super::client::Row;
 use super::error::UpstreamError;
+use super::loading::{Loading, Oid, oid};
 use crate::sql::catalog::{Definition, Policy, Routine, SequenceDefault};
 
 /// `(what, object, function)`: what is `v` (a view's query or a table's rule), `w` (runs on writes),

@@ -18,6 +18,7 @@ pub mod connect;
 mod definitions;
 pub mod error;
 pub mod fingerprint;
+mod loading;
 pub mod login;
 pub mod overlay;
 pub mod path;

@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use super::catalog::{Loading, OWN_PARTS, PARTS, Take};
+use super::catalog::{self, OWN_PARTS, PARTS};
 use super::client::{Bounds, Row};
 use super::error::UpstreamError;
+use super::loading::{Loading, Take};
 use crate::sql::catalog::{Catalog, Schema};
 
 /// How much of the names is the session's own.
@@ -104,7 +105,7 @@ impl Reading {
     /// changes of definitions could not be seen.
     pub fn finish(self, shared: &Catalog) -> (Catalog, bool) {
         let Self { extent, loading, stale, .. } = self;
-        let own = loading.finish(shared.server_version);
+        let own = catalog::finish(loading, shared.server_version);
         if extent == Extent::Temporary || stale {
             let mut catalog = shared.clone();
             let temporary =

@@ -1,0 +1,211 @@
+//! A catalog while its rows arrive, whoever carries them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::client::Row;
+use super::error::UpstreamError;
+use crate::sql::catalog::{
+    CalledCast, Catalog, Function, Language, Operator, Origin, Relation, RelationKind, Routine,
+    Schema, Type, TypeKind, Volatility,
+};
+use crate::sql::name::QualifiedName;
+
+/// Takes the rows of one statement.
+pub(super) type Take = fn(&mut Loading, Row<'_>) -> Result<(), UpstreamError>;
+
+pub(super) type Oid = u32;
+
+/// A catalog by number, while its parts arrive.
+#[derive(Default)]
+pub(super) struct Loading {
+    pub schemas: HashMap<Oid, (Box<str>, Schema)>,
+    pub relations: HashMap<Oid, (Oid, Box<str>, Relation)>,
+    /// Functions that PUBLIC may not execute.
+    pub closed: HashMap<Oid, Routine>,
+    /// Which relations a view reads itself.
+    pub below: HashMap<Oid, Vec<Oid>>,
+    pub catalog: Catalog,
+}
+
+impl Loading {
+    pub fn schema(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        let (oid, name) = (oid(&mut row)?, row.text()?);
+        let schema = Schema { restricted: row.text()? == "t", ..Schema::default() };
+        self.schemas.insert(oid, (name.into(), schema));
+        Ok(())
+    }
+
+    pub fn relation(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        let (oid, schema, name) = (oid(&mut row)?, oid(&mut row)?, row.text()?.into());
+        let kind = match row.text()? {
+            "r" | "p" => RelationKind::Table,
+            "v" => RelationKind::View,
+            "m" => RelationKind::MaterializedView,
+            "f" => RelationKind::ForeignTable,
+            "S" => RelationKind::Sequence,
+            "i" | "I" => RelationKind::Index,
+            "c" => RelationKind::Composite,
+            "t" => RelationKind::Toast,
+            other => return Err(UpstreamError::Catalog(format!("relkind {other:?}"))),
+        };
+        let bypassed_row_security = row.text()? == "t";
+        let runs_code = row.text()? == "t";
+        let relation = Relation { kind, bypassed_row_security, runs_code, ..Relation::default() };
+        self.relations.insert(oid, (schema, name, relation));
+        Ok(())
+    }
+
+    pub fn column(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        if let Some((_, _, relation)) = self.relations.get_mut(&oid(&mut row)?) {
+            relation.columns.push(row.text()?.into());
+            relation.column_types.push(oid(&mut row)?);
+        }
+        Ok(())
+    }
+
+    pub fn sequence(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        let (sequence, owner, column) = (oid(&mut row)?, oid(&mut row)?, row.text()?.into());
+        let Some(owner) = self.name(owner) else { return Ok(()) };
+        if let Some((_, _, relation)) = self.relations.get_mut(&sequence) {
+            relation.owned_by = Some((owner, column));
+        }
+        Ok(())
+    }
+
+    pub fn function(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        let number = oid(&mut row)?;
+        let Some((schema, objects)) = self.schemas.get_mut(&oid(&mut row)?) else { return Ok(()) };
+        let name: Box<str> = row.text()?.into();
+        let arguments: Box<str> = row.text()?.into();
+        let mut inputs = Vec::new();
+        for input in row.text()?.split_ascii_whitespace() {
+            inputs.push(number_of(input)?);
+        }
+        let defaults = oid(&mut row)?;
+        let function = Function {
+            arguments: arguments.clone(),
+            inputs: inputs.into(),
+            defaults: u16::try_from(defaults).unwrap_or(u16::MAX),
+            variadic: oid(&mut row)?,
+            result: oid(&mut row)?,
+            volatility: match row.text()? {
+                "i" => Volatility::Immutable,
+                "s" => Volatility::Stable,
+                _ => Volatility::Volatile,
+            },
+            language: match row.text()? {
+                "t" => Language::Compiled,
+                _ => Language::Interpreted,
+            },
+            origin: match row.text()? {
+                "s" => Origin::Server,
+                "e" => Origin::Extension,
+                _ => Origin::User,
+            },
+            definer: row.text()? == "t",
+            public: row.text()? == "t",
+        };
+        if !function.public {
+            let name = QualifiedName::new(schema.clone(), name.clone());
+            self.closed.insert(number, Routine { name, arguments });
+        }
+        objects.functions.entry(name).or_default().push(function);
+        Ok(())
+    }
+
+    pub fn operator(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        let (schema, name) = (oid(&mut row)?, row.text()?.into());
+        let (left, right) = (oid(&mut row)?, oid(&mut row)?);
+        let Some(function) = self.routine(&mut row)? else { return Ok(()) };
+        let Some((_, schema)) = self.schemas.get_mut(&schema) else { return Ok(()) };
+        let overloads = schema.operators.entry(name).or_default();
+        overloads.push(Operator { left, right, function });
+        Ok(())
+    }
+
+    pub fn cast(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        let (source, target, context) = (oid(&mut row)?, oid(&mut row)?, row.text()?);
+        if let Some(function) = self.routine(&mut row)? {
+            let automatic = context != "e";
+            let cast = CalledCast { source, target, automatic, function };
+            self.catalog.called_casts.push(cast);
+        }
+        self.catalog.casts.insert((source, target), context == "i");
+        Ok(())
+    }
+
+    pub fn type_(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        let number = oid(&mut row)?;
+        let Some((_, schema)) = self.schemas.get_mut(&oid(&mut row)?) else { return Ok(()) };
+        let name: Box<str> = row.text()?.into();
+        let kind = match row.text()? {
+            "b" | "r" | "m" => TypeKind::Base,
+            "e" => TypeKind::Enum,
+            "d" => TypeKind::Domain,
+            "c" => TypeKind::Composite,
+            "p" => TypeKind::Pseudo,
+            other => return Err(UpstreamError::Catalog(format!("typtype {other:?}"))),
+        };
+        let category = row.text()?.chars().next().unwrap_or('X');
+        let preferred = row.text()? == "t";
+        let element = row.field()?.map(number_of).transpose()?;
+        let base = oid(&mut row)?;
+        schema.type_ids.insert(name.clone(), number);
+        if element.is_none() {
+            schema.types.insert(name, kind);
+        }
+        let element = element.unwrap_or(0);
+        let found = Type { kind, category, preferred, element, base, checks: Vec::new() };
+        self.catalog.types.insert(number, found);
+        Ok(())
+    }
+
+    /// A function by schema number, name and arguments; `None` when there is none, or a temporary one.
+    fn routine(&self, row: &mut Row<'_>) -> Result<Option<Routine>, UpstreamError> {
+        let (schema, name, arguments) = (row.field()?, row.field()?, row.field()?);
+        let (Some(schema), Some(name), Some(arguments)) = (schema, name, arguments) else {
+            return Ok(None);
+        };
+        let Some((schema, _)) = self.schemas.get(&number_of(schema)?) else { return Ok(None) };
+        let name = QualifiedName::new(schema.clone(), name);
+        Ok(Some(Routine { name, arguments: arguments.into() }))
+    }
+
+    /// The name of a relation.
+    pub fn name(&self, relation: Oid) -> Option<QualifiedName> {
+        let (schema, name, _) = self.relations.get(&relation)?;
+        let (schema, _) = self.schemas.get(schema)?;
+        Some(QualifiedName::new(schema.clone(), name.clone()))
+    }
+
+    pub fn temporary(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        self.catalog.public_temporary = row.text()? == "t";
+        Ok(())
+    }
+
+    /// The catalog, once every part has come.
+    pub fn finish(mut self, server_version: u32) -> Catalog {
+        for (oid, (schema, name, mut relation)) in self.relations {
+            if let Some((in_schema, schema)) = self.schemas.get_mut(&schema) {
+                if relation.kind == RelationKind::Sequence {
+                    let name = QualifiedName::new(in_schema.clone(), name.clone());
+                    self.catalog.sequences.insert(oid, name);
+                }
+                relation.columns.shrink_to_fit();
+                relation.column_types.shrink_to_fit();
+                schema.relations.insert(name, relation);
+            }
+        }
+        let schemas = self.schemas.into_values().map(|(name, schema)| (name, Arc::new(schema)));
+        Catalog { server_version, schemas: schemas.collect(), ..self.catalog }
+    }
+}
+
+pub(super) fn oid(row: &mut Row<'_>) -> Result<Oid, UpstreamError> {
+    number_of(row.text()?)
+}
+
+fn number_of(text: &str) -> Result<Oid, UpstreamError> {
+    text.parse().map_err(|_| UpstreamError::Catalog(format!("object number {text:?}")))
+}
