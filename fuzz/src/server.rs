@@ -9,7 +9,7 @@ use daypass::sql::access::Access;
 use daypass::sql::postgres::{ParseLimits, Scope, analyse};
 use daypass::sql::statement::{Effect, Statement};
 use daypass::time::Timestamp;
-use daypass::upstream::EFFECTIVE_PATH_QUERY;
+use daypass::upstream::{EFFECTIVE_PATH_QUERY, Extent, Reading};
 use daypass::wire::postgres::frame::{HEADER_BYTES, frame, header};
 use daypass::wire::postgres::message::{Frontend, Target, TransactionStatus};
 use daypass::wire::postgres::reply::{self, Report};
@@ -45,6 +45,14 @@ pub struct Server {
 enum Known {
     Text(String),
     Accesses(Vec<Access>),
+}
+
+/// Whether it is the proxy's own question after a session's own names.
+fn asks_for_names(text: &str) -> bool {
+    [Extent::Temporary, Extent::Everything].into_iter().any(|extent| {
+        let reading = Reading::new(extent);
+        [true, false].into_iter().any(|inside| text == reading.query(inside))
+    })
 }
 
 impl Server {
@@ -99,7 +107,7 @@ impl Server {
         match Frontend::read(tag, body).expect("what the proxy sends can be read") {
             Frontend::Query(text) => {
                 let text = std::str::from_utf8(text).expect("UTF-8");
-                if text != EFFECTIVE_PATH_QUERY && text != POISON_QUERY {
+                if text != EFFECTIVE_PATH_QUERY && text != POISON_QUERY && !asks_for_names(text) {
                     self.allowed(text, held, now);
                 }
             }
