@@ -67,6 +67,23 @@ const CATALOG_NAMES: [&str; 14] = [
     "varchar",
 ];
 
+/// What may follow `interval`; anything else after it is a type whose argument is named so.
+const INTERVAL_FIELDS: [&str; 13] = [
+    "year",
+    "month",
+    "day",
+    "hour",
+    "minute",
+    "second",
+    "year to month",
+    "day to hour",
+    "day to minute",
+    "day to second",
+    "hour to minute",
+    "hour to second",
+    "minute to second",
+];
+
 fn spelled(words: &str) -> Option<&'static str> {
     match words {
         "time with time zone" => return Some("time with time zone"),
@@ -75,7 +92,7 @@ fn spelled(words: &str) -> Option<&'static str> {
         "timestamp without time zone" => return Some("timestamp without time zone"),
         _ => {}
     }
-    if words.starts_with("interval ") {
+    if words.strip_prefix("interval ").is_some_and(|fields| INTERVAL_FIELDS.contains(&fields)) {
         return Some("interval");
     }
     let at = SPELLINGS.binary_search_by_key(&words, |(spelling, _)| spelling).ok()?;
@@ -283,6 +300,9 @@ mod tests {
             ("double  precision", "double precision"),
             ("float8", "double precision"),
             ("interval day to second", "interval"),
+            ("interval day to second(3)", "interval"),
+            ("\"interval day\"", "\"interval day\""),
+            ("\"interval \"\"day\"", "\"interval \"\"day\""),
             ("int[]", "integer[]"),
             ("int[3][4]", "integer[]"),
             ("int array", "integer[]"),
@@ -308,6 +328,7 @@ mod tests {
             ",",
             "int,",
             "a int, b text",
+            "interval text",
             "out int",
             "\"a",
             "\"\"",
