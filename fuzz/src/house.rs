@@ -12,7 +12,7 @@ use daypass::session::call::{BoundCall, CallError, CallReply, Procedure};
 use daypass::session::output::{Command, Output, Piece};
 use daypass::session::postgres::{Conversation, Env, SessionLimits, Start};
 use daypass::session::scope::Meanings;
-use daypass::session::trail::{Facts, Trail};
+use daypass::session::trail::{Facts, SecondLock, Trail};
 use daypass::sql::Engine;
 use daypass::sql::postgres::ParseLimits;
 use daypass::time::Timestamp;
@@ -68,7 +68,8 @@ impl House {
             database: "shop".into(),
             engine: Engine::Postgres,
             client: Arc::new(Client { address: "127.0.0.1:1".into(), application: None }),
-            second_lock: "none",
+            second_lock: SecondLock::None,
+            ddl_owner: None,
         };
         let text = redact::TextSettings { literals: redact::Literals::Redacted, bytes_max: 4_096 };
         let start = Start {
@@ -197,7 +198,7 @@ impl House {
                 self.machine.on_upstream_open("server:1".into(), parameters, &mut self.out);
             }
             Command::RefreshCatalog => self.machine.on_catalog(Some(Arc::clone(&CATALOG))),
-            Command::CancelUpstream => self.machine.on_cancel_done(),
+            Command::CancelUpstream => self.machine.on_cancel_done(&mut self.out),
             Command::Call(call) => {
                 let result = answer(&call);
                 self.with_machine(|machine, env, out| machine.on_call_result(result, env, out));

@@ -91,6 +91,8 @@ pub struct Database {
     pub password: Option<Secret>,
     /// Whether the database enforces grants, too.
     pub second_lock: SecondLock,
+    /// The role as which sessions do what only owners may, and to which new objects belong.
+    pub ddl_owner: Option<String>,
     /// How often the catalog is read again, for changes made past the proxy.
     pub catalog_refresh: Duration,
 }

@@ -182,6 +182,15 @@ fn database(section: Section<'_>) -> Option<Database> {
     let password = password(&section);
     let catalog_refresh = section.duration("catalog-refresh", 24 * HOUR, MINUTE / 2);
     let second_lock = second_lock(&section);
+    let ddl_owner = section.parsed("ddl-owner", |text| {
+        let wrong = text.is_empty() || text.len() > 63 || text.chars().any(char::is_control);
+        // `SET ROLE none` means no role, quoted, too.
+        if wrong || text == "none" {
+            Err("`ddl-owner` must be the name of a role, 1 to 63 bytes".into())
+        } else {
+            Ok(text.to_owned())
+        }
+    });
     section.finish();
     Some(Database {
         name: name?,
@@ -190,6 +199,7 @@ fn database(section: Section<'_>) -> Option<Database> {
         replicas,
         password,
         second_lock,
+        ddl_owner: ddl_owner.map(|owner| owner.value),
         catalog_refresh,
     })
 }

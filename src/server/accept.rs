@@ -273,6 +273,7 @@ async fn run(
         engine: Engine::Postgres,
         client: Arc::new(client),
         second_lock: database.second_lock(),
+        ddl_owner: database.ddl_owner.clone(),
     };
     let caller = InBandCaller {
         principal: login.principal.clone(),

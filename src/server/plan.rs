@@ -44,6 +44,7 @@ pub(super) struct Database {
     catalog_refresh: Duration,
     /// With it there is a second lock.
     role_key: Option<Secret>,
+    ddl_owner: Option<Arc<str>>,
 }
 
 /// The key of hashed parameters where the configuration names none. It lives as long as the process, so
@@ -137,6 +138,7 @@ fn databases(config: &Config, errors: &mut ConfigErrors) -> Vec<Database> {
                 name: database.name.value.as_str().into(),
                 primary: target.with_password(database.password.clone()),
                 catalog_refresh: database.catalog_refresh,
+                ddl_owner: database.ddl_owner.as_deref().map(Arc::from),
                 role_key: match &database.second_lock {
                     SecondLock::Role { key, .. } => key.clone(),
                     SecondLock::None => None,
@@ -188,7 +190,7 @@ impl Database {
         before: Option<&Arc<relay::Database>>,
         store: &Store,
     ) -> Arc<relay::Database> {
-        let Self { name, primary, catalog_refresh, role_key } = self;
+        let Self { name, primary, catalog_refresh, role_key, ddl_owner } = self;
         let same_lock = |before: &relay::Database| {
             before.lock.as_ref().map(|lock| &lock.settings().key) == role_key.as_ref()
         };
@@ -196,6 +198,7 @@ impl Database {
             Some(before)
                 if before.primary == primary
                     && before.catalog_refresh == catalog_refresh
+                    && before.ddl_owner == ddl_owner
                     && same_lock(before) =>
             {
                 before.primary.forget_authorities();
@@ -208,9 +211,10 @@ impl Database {
         };
         let lock = role_key.map(|key| {
             let (entry, target) = (Arc::clone(&name), primary.clone());
-            let settings = Settings { entry, target, key, interval: catalog_refresh };
+            let ddl_owner = ddl_owner.clone();
+            let settings = Settings { entry, target, key, interval: catalog_refresh, ddl_owner };
             Lock::spawn(settings, store.snapshots(), catalogs.watch())
         });
-        Arc::new(relay::Database { name, primary, catalogs, lock, catalog_refresh })
+        Arc::new(relay::Database { name, primary, catalogs, lock, catalog_refresh, ddl_owner })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::grant::Grant;
 use crate::grant::decide::{Decision, Permit, decide};
 use crate::grant::snapshot::HeldGrants;
-use crate::sql::access::{Access, Accesses};
+use crate::sql::access::{Access, Accesses, Operation};
 use crate::time::Timestamp;
 
 use super::refusal::{Ended, Refusal, ended};
@@ -14,8 +14,7 @@ use super::refusal::{Ended, Refusal, ended};
 /// Decides a session's statements.
 pub struct Gate {
     held: HeldGrants,
-    /// The session's role at the server is its principal's own, which owns nothing.
-    owns_nothing: bool,
+    ownership: Ownership,
     /// Grants that the open transaction has used, each once.
     used: Vec<Arc<Grant>>,
     /// What was decided last: holds until its permit expires or the grants are replaced.
@@ -25,13 +24,14 @@ pub struct Gate {
 impl Gate {
     /// A gate over these grants.
     pub fn new(held: HeldGrants) -> Self {
-        Self { held, owns_nothing: false, used: Vec::new(), last: RefCell::default() }
+        let ownership = Ownership::Session;
+        Self { held, ownership, used: Vec::new(), last: RefCell::default() }
     }
 
-    /// The same for a session under that second lock.
+    /// The same for a session whose owners' work is done like that.
     #[must_use]
-    pub fn under(self, second_lock: &str) -> Self {
-        Self { owns_nothing: second_lock != "none", ..self }
+    pub fn with(self, ownership: Ownership) -> Self {
+        Self { ownership, ..self }
     }
 
     /// The grants that it decides by.
@@ -85,8 +85,8 @@ impl Gate {
         accesses: impl Iterator<Item = &'a Access> + Clone,
         now: Timestamp,
     ) -> Result<Permit, Refusal> {
-        if self.owns_nothing
-            && let Some(access) = accesses.clone().find(|it| matches!(it, Access::Admin(_)))
+        if self.ownership == Ownership::Nobody
+            && let Some(access) = accesses.clone().find(|it| is_for_owners(it))
         {
             return Err(needs_owner(access));
         }
@@ -129,6 +129,22 @@ impl Gate {
     }
 }
 
+/// As whom the server does what only owners and administrators may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// As the session is logged in: as the service account.
+    Session,
+    /// As the database's `ddl-owner`.
+    DdlOwner,
+    /// As nobody: the session's role is its principal's own, which owns nothing.
+    Nobody,
+}
+
+/// Whether it is work for an owner, so that no role of a person's can be given it.
+pub const fn is_for_owners(access: &Access) -> bool {
+    matches!(access, Access::Admin(_) | Access::Privilege { operation: Operation::Create, .. })
+}
+
 /// What only an owner or administrator may do cannot be granted to a person's role, and nobody else's is
 /// there to do it as.
 fn needs_owner(access: &Access) -> Refusal {
@@ -138,9 +154,8 @@ fn needs_owner(access: &Access) -> Refusal {
              the role that this session has in the database (second-lock = \"role\")"
         ),
         hint: Some(
-            "A ddl-owner, as whom Daypass would run it, comes with a later version. Until then run \
-             it past Daypass, or ask the operator for an entry of this database with \
-             second-lock = \"none\"."
+            "Ask the operator to name the role that Daypass is to do such work as: ddl-owner = \"…\" in \
+             this database's entry of the configuration."
                 .into(),
         ),
     }
@@ -158,8 +173,8 @@ mod tests {
         let accesses = [Access::Admin(Object::Database)];
         let decide = |gate: Gate| gate.decide(accesses.iter(), at(1));
         assert!(decide(Gate::new(held())).is_ok());
-        assert!(decide(Gate::new(held()).under("none")).is_ok());
-        let refusal = decide(Gate::new(held()).under("role")).unwrap_err();
+        assert!(decide(Gate::new(held()).with(Ownership::DdlOwner)).is_ok());
+        let refusal = decide(Gate::new(held()).with(Ownership::Nobody)).unwrap_err();
         let Refusal::Unsupported { what, .. } = refusal else { panic!("{refusal:?}") };
         assert!(what.starts_with("the statement needs ADMIN ON DATABASE"), "{what}");
     }

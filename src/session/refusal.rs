@@ -1,5 +1,7 @@
 //! Why a session refuses a statement, whatever the wire.
 
+use std::sync::Arc;
+
 use crate::grant::decide::Denial;
 use crate::session::call::CallError;
 use crate::sql::statement::NotUnderstood;
@@ -36,6 +38,13 @@ pub enum Refusal {
     TooMany {
         /// Of what, and how many.
         what: String,
+    },
+    /// The database's `ddl-owner`, as which the statement would run, cannot be used.
+    Owner {
+        /// The role.
+        owner: Arc<str>,
+        /// What the server says.
+        why: String,
     },
     /// Only the end of the transaction is taken.
     FailedTransaction,

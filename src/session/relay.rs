@@ -25,6 +25,7 @@ use crate::session::output::{Command as Wish, Output};
 use crate::session::postgres::{Conversation, Env, SessionLimits, upstream_report};
 use crate::session::registry::Command;
 use crate::session::scope::Meanings;
+use crate::session::trail::SecondLock;
 use crate::sql::catalog::Catalog;
 use crate::store::Snapshot;
 use crate::time::Timestamp;
@@ -67,12 +68,14 @@ pub struct Database {
     pub lock: Option<Lock>,
     /// How often they are read again.
     pub catalog_refresh: Duration,
+    /// The role as which sessions do what only owners may.
+    pub ddl_owner: Option<Arc<str>>,
 }
 
 impl Database {
-    /// What `second-lock` says, for records.
-    pub fn second_lock(&self) -> &'static str {
-        if self.lock.is_some() { "role" } else { "none" }
+    /// What `second-lock` says.
+    pub fn second_lock(&self) -> SecondLock {
+        if self.lock.is_some() { SecondLock::Role } else { SecondLock::None }
     }
 
     /// Follows the names as sessions may use them: with a second lock, once its roles reach them.
@@ -595,7 +598,9 @@ impl Running {
             Arrival::Catalog(catalog) => {
                 self.relay.conversation.on_catalog(catalog);
             }
-            Arrival::CancelDone => self.relay.conversation.on_cancel_done(),
+            Arrival::CancelDone => {
+                self.with_machine(|machine, _, out| machine.on_cancel_done(out));
+            }
             Arrival::Call(result) => {
                 self.with_machine(|machine, env, out| machine.on_call_result(result, env, out));
             }

@@ -28,8 +28,31 @@ pub struct Facts {
     pub engine: Engine,
     /// Where the client is.
     pub client: Arc<Client>,
-    /// `none`, or how the database enforces the grant, too.
-    pub second_lock: &'static str,
+    /// Whether the database enforces the grant, too.
+    pub second_lock: SecondLock,
+    /// The role as which owners' work is done there, where one is named.
+    pub ddl_owner: Option<Arc<str>>,
+}
+
+/// Whether the database enforces the grant, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondLock {
+    /// No: the session is logged in as the service account.
+    None,
+    /// By a role of the principal's own.
+    Role,
+}
+
+impl SecondLock {
+    /// As records have it: of a statement that runs as the `ddl-owner` the database knows only what that
+    /// one may, not what the grant says.
+    pub const fn word(self, as_owner: bool) -> &'static str {
+        match (self, as_owner) {
+            (Self::None, _) => "none",
+            (Self::Role, false) => "role",
+            (Self::Role, true) => "partial",
+        }
+    }
 }
 
 /// A statement on its way: decided, sent, its reply not yet whole.
@@ -41,6 +64,8 @@ pub struct Running {
     pub started: Timestamp,
     /// Its leave, with the grants that allowed it.
     pub permit: Permit,
+    /// It runs as the `ddl-owner`.
+    pub as_owner: bool,
     /// Rows of its reply so far.
     pub rows: u64,
     /// Bytes of its reply so far.
@@ -79,6 +104,7 @@ pub struct Trail {
     text: redact::TextSettings,
     parameters: redact::ParameterSettings,
     backend: Option<Arc<str>>,
+    as_owner: bool,
     statements: u64,
 }
 
@@ -97,7 +123,7 @@ impl Trail {
             engine: Some(facts.engine),
             client: Some(Arc::clone(&facts.client)),
         }));
-        Self { facts, who, text, parameters, backend: None, statements: 0 }
+        Self { facts, who, text, parameters, backend: None, as_owner: false, statements: 0 }
     }
 
     /// What every record says.
@@ -108,6 +134,11 @@ impl Trail {
     /// From now on statements run on that server.
     pub fn set_backend(&mut self, address: Option<Arc<str>>) {
         self.backend = address;
+    }
+
+    /// From now on statements run as the `ddl-owner`, or as the session's own role.
+    pub fn set_owner(&mut self, as_owner: bool) {
+        self.as_owner = as_owner;
     }
 
     /// Bound values, as the settings have them recorded: value, and whether in binary form.
@@ -121,7 +152,7 @@ impl Trail {
     fn record(&self, kind: Kind, now: Timestamp) -> AuditRecord {
         let mut record = AuditRecord::new(kind, now);
         record.who = Some(Arc::clone(&self.who));
-        record.second_lock = Some(self.facts.second_lock);
+        record.second_lock = Some(self.facts.second_lock.word(false));
         record
     }
 
@@ -166,6 +197,7 @@ impl Trail {
     ) -> (AuditRecord, Running) {
         let mut record = self.statement(now, recorded);
         record.decision = Some(Verdict::Allow);
+        record.second_lock = Some(self.facts.second_lock.word(self.as_owner));
         record.grants = Arc::clone(permit.grant_ids());
         record.reason = permit.grants().first().map(|grant| grant.reason.clone());
         record.backend.clone_from(&self.backend);
@@ -174,6 +206,7 @@ impl Trail {
             number: self.statements,
             started: now,
             permit: permit.clone(),
+            as_owner: self.as_owner,
             rows: 0,
             bytes: 0,
             analysis: Arc::clone(recorded.analysis),
@@ -221,6 +254,7 @@ impl Trail {
     ) -> AuditRecord {
         let mut record = self.record(Kind::Result, now);
         record.statement = Some(running.number);
+        record.second_lock = Some(self.facts.second_lock.word(running.as_owner));
         record.grants = Arc::clone(running.permit.grant_ids());
         record.command = running.statement().map(|statement| statement.command);
         record.class = running.statement().map(|statement| statement.class);

@@ -8,6 +8,7 @@ mod support;
 mod faults;
 mod life;
 mod operators;
+mod owner;
 mod rights;
 
 use daypass::secret::Secret;
@@ -116,7 +117,7 @@ impl House {
     pub(crate) fn our_roles(&self) -> Vec<String> {
         let names = self.names();
         let roles = self.server.sql("SELECT rolname FROM pg_roles ORDER BY 1");
-        let ours = |role: &&str| names.is_login(role) || names.is_set(role);
+        let ours = |role: &&str| names.is_ours(role);
         roles.lines().filter(ours).map(str::to_owned).collect()
     }
 }

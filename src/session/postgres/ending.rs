@@ -98,8 +98,9 @@ impl Conversation {
     }
 
     /// The cancel connection has ended: what comes next cannot be hit by it.
-    pub fn on_cancel_done(&mut self) {
+    pub fn on_cancel_done(&mut self, out: &mut Output) {
         self.canceling = false;
+        self.resign_when_done(out);
     }
 
     /// The session is to end: an idle client is told why at once, others after their transaction.

@@ -20,6 +20,7 @@ use crate::wire::postgres::reply::{self, Report};
 
 use super::names::{Portal, Prepared};
 use super::overlay::in_doubt;
+use super::owner::Step;
 use super::slots::{Slot, Then};
 use super::{Conversation, Env, Link, Segment, Taken};
 
@@ -108,6 +109,15 @@ impl Conversation {
         };
         if let Err(refusal) = self.check_parse(name, &analysis, &meaning, doubtful, env) {
             return self.refuse_statement(text, &analysis, &Arc::default(), &refusal, env, out);
+        }
+        let own = analysis.statements.iter().flat_map(|statement| &statement.accesses);
+        match self.as_owner(own, out) {
+            Step::Go => (),
+            Step::Wait => return Taken::Held,
+            Step::Refuse(refusal) => {
+                let none = Arc::default();
+                return self.refuse_statement(text, &analysis, &none, &refusal, env, out);
+            }
         }
         let is_call = is_call(&analysis);
         let at_server = matches!(self.link, Link::Open) && !is_call;
@@ -204,15 +214,18 @@ impl Conversation {
         });
         let parameters = self.trail.parameters(values);
         let checked = self.check_bind(bind, &prepared, &analysis, &meaning, doubtful, env);
+        let own = analysis.statements.iter().flat_map(|statement| &statement.accesses);
+        let checked = checked.map(|more| (more, self.as_owner(own, out)));
         let more = match checked {
-            Ok(more) => more,
+            Ok((more, Step::Go)) => more,
+            Ok((_, Step::Wait)) => return Taken::Held,
             // A value names what is newer than the catalog.
             Err(Refusal::NotUnderstood(NotUnderstood::Undefined { .. }))
                 if self.asks_again(env, out) =>
             {
                 return Taken::Held;
             }
-            Err(refusal) => {
+            Ok((_, Step::Refuse(refusal))) | Err(refusal) => {
                 let text = Rc::clone(&prepared.text);
                 return self.refuse_statement(&text, &analysis, &parameters, &refusal, env, out);
             }
@@ -355,9 +368,12 @@ impl Conversation {
             Some(refusal) => Err(refusal),
             None => self.gate.decide_statement(&statement.accesses, &portal.more, env.now),
         };
+        let own = statement.accesses.iter();
+        let decision = decision.map(|permit| (permit, self.as_owner(own, out)));
         let permit = match decision {
-            Ok(permit) => permit,
-            Err(refusal) => {
+            Ok((permit, Step::Go)) => permit,
+            Ok((_, Step::Wait)) => return Taken::Held,
+            Ok((_, Step::Refuse(refusal))) | Err(refusal) => {
                 let parameters = Arc::clone(&portal.parameters);
                 return self.refuse_statement(
                     &portal.text,

@@ -20,6 +20,7 @@ mod ending;
 mod extended;
 mod names;
 mod overlay;
+mod owner;
 mod replies;
 mod report;
 mod simple;
@@ -53,6 +54,7 @@ use crate::wire::postgres::reply::{self, Report};
 use apart::Journal;
 use names::Names;
 use overlay::Overlay;
+use owner::{Owner, ownership};
 use simple::Turn;
 use slots::Slot;
 
@@ -125,6 +127,7 @@ pub struct Conversation {
     copy_fails: bool,
     utf8: bool,
     overlay: Overlay,
+    owner: Owner,
     waiting_for_catalog: bool,
     /// The message at hand has had its fresh catalog.
     refreshed: bool,
@@ -214,7 +217,7 @@ impl Conversation {
         }
         Self {
             utf8: client_encoding.is_none_or(|(_, value)| is_utf8(value)),
-            gate: Gate::new(start.held).under(start.trail.facts().second_lock),
+            gate: Gate::new(start.held).with(ownership(start.trail.facts())),
             trail: start.trail,
             catalog: start.catalog,
             meaning: None,
@@ -230,6 +233,7 @@ impl Conversation {
             copy_in: false,
             copy_fails: false,
             overlay: Overlay::default(),
+            owner: Owner::default(),
             waiting_for_catalog: false,
             refreshed: false,
             last_refresh: Timestamp::from_micros(0),
@@ -354,6 +358,7 @@ impl Conversation {
             }
             self.refreshed = false;
             input.advance(header.total);
+            self.owner_after_message(out);
         }
         if self.closing {
             input.clear();

@@ -148,6 +148,10 @@ impl Conversation {
             b'S' => {
                 let (name, value) = message::parameter_status(body)?;
                 self.note_parameter(name, value);
+                // Follows the roles that we take; the client was told once.
+                if name == "is_superuser" {
+                    return Ok(());
+                }
                 if name == "standard_conforming_strings" && value != "on" {
                     let report = Report::fatal("0A000", "standard_conforming_strings must stay on");
                     self.close(Some(report), out);
@@ -193,6 +197,8 @@ impl Conversation {
     fn take_effect(&mut self, run: &Running, text: Option<&str>) {
         let Some(statement) = run.statement() else { return };
         match &statement.effect {
+            Effect::Begin => self.note_block(true),
+            Effect::Commit | Effect::Rollback => self.note_block(false),
             Effect::Prepare(name) => {
                 let meaning = self.meaning.as_ref().or(self.last_meaning.as_ref());
                 let text = text.and_then(|text| text.get(statement.span.clone()));
@@ -237,9 +243,6 @@ impl Conversation {
             Effect::CloseCursor(None) => self.names.portals.clear(),
             Effect::DiscardAll => self.names.clear(),
             Effect::None
-            | Effect::Begin
-            | Effect::Commit
-            | Effect::Rollback
             | Effect::Savepoint(_)
             | Effect::Release(_)
             | Effect::RollbackTo(_)
@@ -363,6 +366,8 @@ impl Conversation {
 
     /// Between segments: what was in doubt is asked again, and what ended with the transaction goes.
     fn at_boundary(&mut self, status: TransactionStatus, env: &Env<'_>, out: &mut Output) {
+        let failed = self.transaction == TransactionStatus::Failed;
+        let in_doubt = failed || self.overlay.doubt == Doubt::Path;
         self.transaction = status;
         self.doomed = None;
         self.terminated = false;
@@ -378,6 +383,7 @@ impl Conversation {
                 self.ask_for_catalog(env.now, out);
             }
         }
+        self.owner_at_boundary(in_doubt, out);
         self.close_if_drained(out);
     }
 
@@ -405,6 +411,11 @@ impl Conversation {
                 *failed = Some(why.to_owned());
             }
             (b'E', Internal::Path { rows }) => rows.clear(),
+            (b'E', Internal::Become { failed }) => {
+                let why = message::error_field(body, b'M').unwrap_or("unknown error");
+                *failed = Some(why.to_owned());
+            }
+            (b'E', Internal::Resign { failed }) => *failed = true,
             (b'Z', _) => {
                 let status = TransactionStatus::read(body)?;
                 let Some(Slot::Internal(done)) = self.slots.pop_front() else {
@@ -434,6 +445,14 @@ impl Conversation {
                 self.replay_next(out);
             }
             Internal::Path { rows } => self.on_path(read_path(&rows).into(), env, out),
+            Internal::Become { failed } => self.on_become(failed, out),
+            Internal::Resign { failed } => self.on_resign(failed, out),
+            Internal::Undo => (),
+            Internal::Cut => {
+                self.segment = Segment::Rest;
+                self.flushed = false;
+                self.at_boundary(status, env, out);
+            }
             Internal::Names { path, reading, failed } => {
                 self.on_names(path, (!failed).then_some(*reading));
             }

@@ -45,6 +45,11 @@ pub(super) fn report(refusal: &Refusal, facts: &Facts) -> Report {
             Report::error("34000", format!("portal \"{name}\" does not exist"))
         }
         Refusal::TooMany { what } => Report::error("54000", what.clone()),
+        Refusal::Owner { owner, why } => {
+            Report::error("42501", format!("the ddl-owner {owner} cannot be used: {why}")).hint(
+                format!("Its operator finds out why: daypass database check {}", facts.database),
+            )
+        }
         Refusal::FailedTransaction => Report::error(
             "25P02",
             "current transaction is aborted, commands ignored until end of transaction block",

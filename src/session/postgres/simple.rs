@@ -15,6 +15,7 @@ use crate::wire::postgres::message::TransactionStatus;
 use crate::wire::postgres::reply::{self, Report};
 
 use super::overlay::{ends_transaction, in_doubt};
+use super::owner::Step;
 use super::report::report;
 use super::slots::Slot;
 use super::{Conversation, Env, Link, Segment, Taken};
@@ -62,7 +63,9 @@ impl Conversation {
         };
         let Some(meaning) = self.ready_to_analyse(env, out) else { return Ok(Taken::Held) };
         match self.analyse(text, &meaning, env, out) {
-            Ok(Some(analysis)) => self.decide_query(text, frame, &analysis, &meaning, env, out),
+            Ok(Some(analysis)) => {
+                return Ok(self.decide_query(text, frame, &analysis, &meaning, env, out));
+            }
             Ok(None) => return Ok(Taken::Held),
             Err(refusal) => self.refuse_query(bytes, &refusal, env, out),
         }
@@ -149,7 +152,7 @@ impl Conversation {
             self.slots.push_back(Slot::Query { runs: VecDeque::new(), text: None });
             self.segment = Segment::Closed;
         } else {
-            self.decide_query(text, frame, &analysis, &meaning, env, out);
+            return self.decide_query(text, frame, &analysis, &meaning, env, out);
         }
         Taken::Yes
     }
@@ -189,7 +192,7 @@ impl Conversation {
         meaning: &Rc<Meaning>,
         env: &mut Env<'_>,
         out: &mut Output,
-    ) {
+    ) -> Taken {
         let statements = &analysis.statements;
         let [first, ..] = statements.as_slice() else {
             // Nothing in it needs a server: an empty query is answered as one would.
@@ -197,7 +200,7 @@ impl Conversation {
                 reply::empty_query(own);
                 reply::ready(own, self.transaction);
             });
-            return;
+            return Taken::Yes;
         };
         let mut more = Vec::with_capacity(statements.len());
         let mut refusal = self.refusal_of_state(statements, env);
@@ -213,15 +216,15 @@ impl Conversation {
         }
         if let Some(refusal) = refusal {
             self.refuse_statements(text, analysis, &more, &refusal, env, out);
-            return;
+            return Taken::Yes;
         }
         if let Effect::Call(call) = &first.effect {
             self.call_simple(text, analysis, call, env, out);
-            return;
+            return Taken::Yes;
         }
         if matches!(self.link, Link::Apart(_)) {
             self.query_apart(text, analysis, env, out);
-            return;
+            return Taken::Yes;
         }
         let decision = match (statements.as_slice(), more.as_slice()) {
             ([only], [more]) => self.gate.decide_statement(&only.accesses, more, env.now),
@@ -230,11 +233,14 @@ impl Conversation {
                 self.gate.decide(own.chain(more.iter().flatten()), env.now)
             }
         };
-        let permit = match decision {
-            Ok(permit) => permit,
-            Err(refusal) => {
+        let own = statements.iter().flat_map(|statement| &statement.accesses);
+        let permit = decision.map(|permit| (permit, self.as_owner(own, out)));
+        let permit = match permit {
+            Ok((permit, Step::Go)) => permit,
+            Ok((_, Step::Wait)) => return Taken::Held,
+            Ok((_, Step::Refuse(refusal))) | Err(refusal) => {
                 self.refuse_statements(text, analysis, &more, &refusal, env, out);
-                return;
+                return Taken::Yes;
             }
         };
         let mut runs = VecDeque::with_capacity(statements.len());
@@ -254,6 +260,7 @@ impl Conversation {
         out.forward(&permit, frame);
         self.slots.push_back(Slot::Query { runs, text });
         self.segment = Segment::Closed;
+        Taken::Yes
     }
 
     /// Why nothing runs now, whatever the grants say.

@@ -61,6 +61,14 @@ impl Slot {
 pub(super) enum Internal {
     /// A statement that was taken before there was a server.
     Replay { text: Box<str>, failed: Option<String> },
+    /// `SET ROLE` of the `ddl-owner`.
+    Become { failed: Option<String> },
+    /// `RESET ROLE`.
+    Resign { failed: bool },
+    /// Takes a `SET ROLE` that failed out of the client's transaction.
+    Undo,
+    /// A Sync of our own inside the client's segment.
+    Cut,
     /// The effective search path.
     Path { rows: Vec<Vec<Option<String>>> },
     /// Names that this session alone sees, for that path.

@@ -22,6 +22,23 @@ pub enum Action {
         /// Its name.
         role: String,
     },
+    /// Makes the role between login roles and the `ddl-owner`.
+    CreateDdl {
+        /// Its name.
+        role: String,
+    },
+    /// Has a role inherit nothing.
+    Bare {
+        /// The role.
+        role: String,
+    },
+    /// Lets a member become a role, without any of its rights before.
+    Lead {
+        /// The role.
+        role: String,
+        /// Who.
+        member: String,
+    },
     /// Makes a login role that cannot log in yet.
     CreateLogin {
         /// Its name.
@@ -217,6 +234,12 @@ impl Action {
         match self {
             Self::CreateSet { role } => format!("CREATE ROLE {} NOLOGIN", name(role)),
             Self::CreateLogin { role } => format!("CREATE ROLE {} NOLOGIN INHERIT", name(role)),
+            Self::CreateDdl { role } => format!("CREATE ROLE {} NOLOGIN NOINHERIT", name(role)),
+            Self::Bare { role } => format!("ALTER ROLE {} NOINHERIT", name(role)),
+            Self::Lead { role, member } => {
+                let bare = if options { " WITH INHERIT FALSE, SET TRUE" } else { "" };
+                format!("GRANT {} TO {}{bare}", name(role), name(member))
+            }
             Self::Serve { role } => {
                 format!("GRANT {} TO {}{inherits}", name(role), name(&service.name))
             }

@@ -18,6 +18,8 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::login::Startup;
 use crate::upstream::target::Target;
 
+mod owner;
+
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// User schemas.
@@ -66,11 +68,15 @@ async fn open(target: &Target) -> Result<(Connection, Service), UpstreamError> {
 }
 
 /// Looks at a database as the service account. `names` are those of its roles, where it has a second
-/// lock.
+/// lock; `ddl_owner` is the role as which owners' work is done, where one is named.
 ///
 /// # Errors
 /// When the server cannot be asked.
-pub async fn check(target: &Target, names: Option<&Names>) -> Result<Vec<Finding>, UpstreamError> {
+pub async fn check(
+    target: &Target,
+    names: Option<&Names>,
+    ddl_owner: Option<&str>,
+) -> Result<Vec<Finding>, UpstreamError> {
     let look = async {
         let (mut connection, service) = open(target).await?;
         let mut findings = account(&service);
@@ -78,6 +84,10 @@ pub async fn check(target: &Target, names: Option<&Names>) -> Result<Vec<Finding
         schemas(&mut connection, &service, &mut findings).await?;
         everybody(&mut connection, &service, &mut findings).await?;
         conflicts(&mut connection, names, &mut findings).await?;
+        if let Some(owner) = ddl_owner {
+            let gives = names.is_some();
+            findings.extend(owner::check(&mut connection, &service, owner, gives).await?);
+        }
         findings.sort_by_key(|finding| finding.weight as u8);
         Ok(findings)
     };
@@ -246,7 +256,7 @@ async fn conflicts(
     );
     client::each_row(connection, &sql, Bounds::default(), |mut row| {
         let (role, can_login) = (row.text()?, row.text()? == "t");
-        if names.is_some_and(|names| names.is_login(role) || names.is_set(role)) {
+        if names.is_some_and(|names| names.is_ours(role)) {
             return Ok(());
         }
         let state = if can_login { ", and can log in" } else { "" };

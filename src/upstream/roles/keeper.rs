@@ -14,7 +14,7 @@ use super::acl::Right;
 use super::action::Action;
 use super::lock::{Progress, Request, Settings};
 use super::names::Names;
-use super::observe;
+use super::observe::{self, DdlOwner};
 use super::plan::{self, Observed, Plan, Scope, Service, Wanted};
 use super::removal;
 use crate::sql::catalog::Catalog;
@@ -196,7 +196,7 @@ impl Keeper {
             let grants = snapshot.grants.iter();
             grants.filter(|grant| *grant.database == *self.settings.entry)
         };
-        let wanted = plan::wanted(grants(), &self.names, now);
+        let wanted = plan::wanted(grants(), &self.names, self.settings.ddl_owner.as_ref(), now);
         let next = grants().filter_map(|grant| grant.next_change_after(now)).min();
         let result = self.bring(&wanted, catalog.as_deref().map(|it| it.version)).await;
         // What would help to attempt again is, soon, and not only with the next sweep.
@@ -344,7 +344,13 @@ impl Keeper {
             observed.objects = Some(objects);
         }
         let there = observed.roles.len();
-        let plan = self.plan(wanted.clone(), observed, sweep).await?;
+        let mut wanted = wanted.clone();
+        if let Some(ddl) = &wanted.ddl
+            && !self.leads_to(&ddl.owner, observe::ddl_owner(&mut connection, &ddl.owner).await?)
+        {
+            wanted.ddl = None;
+        }
+        let plan = self.plan(wanted, observed, sweep).await?;
         let failures = self.act(&mut connection, &service, &plan.actions).await?;
         client::query(&mut connection, "COMMIT").await?;
         if sweep {
@@ -354,6 +360,20 @@ impl Keeper {
         let dropped = plan.actions.iter().filter(|it| matches!(it, Action::Drop { .. })).count();
         let left = there.saturating_sub(dropped);
         Ok((connection, Done { plan, failures, looked, left }))
+    }
+
+    /// Whether principals can be led to that `ddl-owner`; the log is told why not.
+    fn leads_to(&mut self, owner: &str, found: DdlOwner) -> bool {
+        let why = match found {
+            DdlOwner::Plain => return true,
+            DdlOwner::Missing => "the server has no such role",
+            DdlOwner::Superuser => "it is a superuser, whom nobody may be led to",
+        };
+        let database = &self.settings.entry;
+        if self.said.insert(format!("ddl-owner {why}")) {
+            tracing::warn!(%database, owner, "the ddl-owner cannot be used: {why}");
+        }
+        false
     }
 
     /// Where there are many sets and objects that takes a while, for which nobody else waits.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub key: Secret,
     /// How often everything is looked at again.
     pub interval: Duration,
+    /// The role as which sessions do what only owners may.
+    pub ddl_owner: Option<Arc<str>>,
 }
 
 /// How far the roles are.

@@ -17,6 +17,7 @@ use crate::secret::Secret;
 pub const PREFIX: &str = "daypass_";
 
 const SUFFIX: &str = "_set";
+const DDL_SUFFIX: &str = "_ddl";
 /// `NAMEDATALEN - 1`: longest name, bytes.
 const NAME_BYTES_MAX: usize = 63;
 const SCOPE_DIGITS: usize = 8;
@@ -62,6 +63,11 @@ impl Names {
         format!("{PREFIX}{}{hash}{SUFFIX}", self.scope)
     }
 
+    /// The role through which a login role may become the `ddl-owner`: `daypass_`, digits and `_ddl`.
+    pub fn ddl(&self) -> String {
+        format!("{PREFIX}{}{DDL_SUFFIX}", self.scope)
+    }
+
     /// Whether a name is that of a set of this database.
     pub fn is_set(&self, role: &str) -> bool {
         role.strip_prefix(PREFIX)
@@ -78,11 +84,16 @@ impl Names {
             .is_some_and(|digits| are_digits(digits, LOGIN_DIGITS))
     }
 
+    /// Whether a name is that of any role of this database's.
+    pub fn is_ours(&self, role: &str) -> bool {
+        self.is_login(role) || self.is_set(role) || *role == *self.ddl()
+    }
+
     /// A regular expression of the server's that matches this database's roles and no others.
     pub fn pattern(&self) -> String {
         let scope = &self.scope;
         format!(
-            "^{PREFIX}({scope}[0-9a-f]{{{SET_DIGITS}}}{SUFFIX}|.*_{scope}[0-9a-f]{{{LOGIN_DIGITS}}})$"
+            "^{PREFIX}({scope}([0-9a-f]{{{SET_DIGITS}}}{SUFFIX}|{DDL_SUFFIX})|.*_{scope}[0-9a-f]{{{LOGIN_DIGITS}}})$"
         )
     }
 

@@ -35,6 +35,32 @@ pub async fn service(connection: &mut Connection) -> Result<Service, UpstreamErr
     Ok(service)
 }
 
+/// What a `ddl-owner` is at the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DdlOwner {
+    /// There is no such role.
+    Missing,
+    /// It may do everything, which nobody may be led to.
+    Superuser,
+    /// A role that owns what it owns.
+    Plain,
+}
+
+/// Looks at the `ddl-owner`.
+pub async fn ddl_owner(
+    connection: &mut Connection,
+    owner: &str,
+) -> Result<DdlOwner, UpstreamError> {
+    let sql = format!("SELECT rolsuper FROM pg_roles WHERE rolname = {}", literal(owner));
+    let mut found = DdlOwner::Missing;
+    client::each_row(connection, &sql, Bounds::default(), |mut row| {
+        found = if is_true(&mut row)? { DdlOwner::Superuser } else { DdlOwner::Plain };
+        Ok(())
+    })
+    .await?;
+    Ok(found)
+}
+
 /// Roles of ours, their memberships and settings.
 pub async fn roles(
     connection: &mut Connection,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::acl::{self, Known, Right};
 use super::action::{self, Action};
 use super::names::Names;
-use crate::grant::privilege::Privilege;
+use crate::grant::privilege::{Item, Level, Privilege};
 use crate::grant::{Grant, GrantId};
+use crate::sql::access::Operation;
 use crate::time::Timestamp;
 
 /// The roles that there are to be.
@@ -17,6 +18,33 @@ pub struct Wanted {
     pub logins: BTreeMap<String, WantedLogin>,
     /// One for each distinct set of privileges among live grants.
     pub sets: BTreeMap<String, Vec<Privilege>>,
+    /// What leads to the `ddl-owner`, where one is named and a live grant has a use for it.
+    pub ddl: Option<WantedDdl>,
+}
+
+/// The way from login roles to the `ddl-owner`: a role between them that inherits nothing, so that who is a
+/// member of it may become the owner and has none of its rights before. (Until 16 that is a matter of the
+/// role between, not of the membership.)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedDdl {
+    /// The role between.
+    pub role: String,
+    /// The `ddl-owner`.
+    pub owner: Arc<str>,
+    /// Login roles that may become it.
+    pub members: BTreeSet<String>,
+}
+
+/// Whether privileges allow what only the `ddl-owner` does at the server.
+fn uses_owner(privileges: &[Privilege]) -> bool {
+    let items = privileges.iter().flat_map(|privilege| &privilege.items);
+    items.into_iter().any(|item| {
+        matches!(
+            item,
+            Item::Level(Level::Admin)
+                | Item::Operation(Operation::Create | Operation::Maintain, None)
+        )
+    })
 }
 
 /// A role that sessions log in as.
@@ -34,12 +62,22 @@ pub struct WantedLogin {
 pub fn wanted<'a>(
     grants: impl Iterator<Item = &'a Arc<Grant>>,
     names: &Names,
+    ddl_owner: Option<&Arc<str>>,
     now: Timestamp,
 ) -> Wanted {
     let mut wanted = Wanted::default();
     for grant in grants.filter(|grant| grant.is_live(now)) {
         let set = names.set(&grant.privileges);
-        let login = wanted.logins.entry(names.login(grant.principal.as_str()));
+        let name = names.login(grant.principal.as_str());
+        if let Some(owner) = ddl_owner.filter(|_| uses_owner(&grant.privileges)) {
+            let ddl = wanted.ddl.get_or_insert_with(|| WantedDdl {
+                role: names.ddl(),
+                owner: Arc::clone(owner),
+                members: BTreeSet::new(),
+            });
+            ddl.members.insert(name.clone());
+        }
+        let login = wanted.logins.entry(name);
         let login = login.or_insert_with(|| WantedLogin {
             valid_until: grant.expires,
             sets: BTreeSet::new(),
@@ -158,6 +196,7 @@ pub fn plan(wanted: &Wanted, observed: &Observed, scope: Scope<'_>) -> Plan {
     plan.make(wanted, observed);
     plan.give(wanted, observed);
     plan.join(wanted, observed);
+    plan.lead(wanted, observed);
     plan.open(wanted, observed, scope.opened);
     if scope.sweep {
         plan.drop(wanted, observed);
@@ -172,7 +211,8 @@ impl Plan {
             let Membership { role, member, .. } = membership;
             let of_service = **member == *observed.service.name;
             let right = of_service
-                || is_wanted(wanted, role, member) && is_plain(membership, &observed.service);
+                || is_wanted(wanted, role, member) && is_plain(membership, &observed.service)
+                || leads_to_owner(wanted, role, member) && is_bare(membership, &observed.service);
             if !right {
                 self.actions.push(Action::Leave { role: role.clone(), member: member.clone() });
             }
@@ -193,6 +233,15 @@ impl Plan {
     fn make(&mut self, wanted: &Wanted, observed: &Observed) {
         for set in wanted.sets.keys().filter(|set| !observed.roles.contains_key(*set)) {
             self.actions.push(Action::CreateSet { role: set.clone() });
+        }
+        if let Some(ddl) = &wanted.ddl {
+            match observed.roles.get(&ddl.role) {
+                None => self.actions.push(Action::CreateDdl { role: ddl.role.clone() }),
+                Some(role) if role.inherits => {
+                    self.actions.push(Action::Bare { role: ddl.role.clone() });
+                }
+                Some(_) => (),
+            }
         }
         for login in wanted.logins.keys() {
             if !observed.roles.contains_key(login) {
@@ -250,6 +299,24 @@ impl Plan {
         }
     }
 
+    /// The ways to the `ddl-owner`: into the role between, and from there.
+    fn lead(&mut self, wanted: &Wanted, observed: &Observed) {
+        let Some(ddl) = &wanted.ddl else { return };
+        let into = ddl.members.iter().map(|member| (ddl.role.as_str(), member.as_str()));
+        for (role, member) in [(&*ddl.owner, ddl.role.as_str())].into_iter().chain(into) {
+            let mut ways = observed
+                .members
+                .iter()
+                .filter(|it| *it.role == *role && *it.member == *member)
+                .peekable();
+            let leads = ways.peek().is_some() && ways.all(|it| is_bare(it, &observed.service));
+            if !leads {
+                self.actions
+                    .push(Action::Lead { role: role.to_owned(), member: member.to_owned() });
+            }
+        }
+    }
+
     fn open(&mut self, wanted: &Wanted, observed: &Observed, opened: &HashSet<String>) {
         let none = Settings::new();
         for (name, login) in &wanted.logins {
@@ -284,7 +351,9 @@ impl Plan {
             return;
         }
         for (name, role) in &observed.roles {
-            let needed = wanted.logins.contains_key(name) || wanted.sets.contains_key(name);
+            let needed = wanted.logins.contains_key(name)
+                || wanted.sets.contains_key(name)
+                || wanted.ddl.as_ref().is_some_and(|ddl| ddl.role == *name);
             if !needed && !role.busy {
                 self.actions.push(Action::Drop { role: name.clone() });
             }
@@ -294,6 +363,19 @@ impl Plan {
 
 fn is_wanted(wanted: &Wanted, role: &str, member: &str) -> bool {
     wanted.logins.get(member).is_some_and(|login| login.sets.contains(role))
+}
+
+/// Whether a membership is one of the ways to the `ddl-owner`.
+fn leads_to_owner(wanted: &Wanted, role: &str, member: &str) -> bool {
+    wanted.ddl.as_ref().is_some_and(|ddl| {
+        ddl.role == role && ddl.members.contains(member) || ddl.role == member && *ddl.owner == *role
+    })
+}
+
+/// Whether a membership lets its member become the role and gives nothing before.
+fn is_bare(membership: &Membership, service: &Service) -> bool {
+    let inherits = service.server_version >= action::OPTIONS_SINCE && membership.inherit;
+    !inherits && membership.set && !membership.admin
 }
 
 /// Whether a membership gives a set's privileges and nothing else.

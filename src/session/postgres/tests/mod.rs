@@ -21,7 +21,7 @@ use crate::grant::{Grant, Revocation};
 use crate::session::call::{BoundCall, CallError, CallReply, Procedure};
 use crate::session::output::{Command, Output, Piece};
 use crate::session::scope::Meanings;
-use crate::session::trail::{Facts, Trail};
+use crate::session::trail::{Facts, SecondLock, Trail};
 use crate::sql::Engine;
 use crate::sql::catalog::Catalog;
 use crate::time::Timestamp;
@@ -78,7 +78,8 @@ impl House {
             database: "shop".into(),
             engine: Engine::Postgres,
             client: Arc::new(Client { address: "127.0.0.1:1".into(), application: None }),
-            second_lock: "none",
+            second_lock: SecondLock::None,
+            ddl_owner: None,
         };
         let start = Start {
             trail: Trail::new(facts, text, redact::ParameterSettings::Full { bytes_max: 64 }),
@@ -209,7 +210,7 @@ impl House {
             }
             Command::CancelUpstream => {
                 self.server.cancel();
-                self.machine.on_cancel_done();
+                self.with_machine(|machine, _, out| machine.on_cancel_done(out));
             }
             Command::Call(call) => {
                 let result = answer(&call);

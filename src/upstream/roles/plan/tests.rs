@@ -9,8 +9,16 @@ use crate::secret::Secret;
 use crate::sql::access::Object;
 use crate::sql::name::QualifiedName;
 
-const SETS: [&[&str]; 3] =
-    [&["SELECT ON public.a"], &["WRITE ON public.b"], &["READ ON SCHEMA public"]];
+const SETS: [&[&str]; 4] = [
+    &["SELECT ON public.a"],
+    &["WRITE ON public.b"],
+    &["READ ON SCHEMA public"],
+    &["ADMIN ON SCHEMA public"],
+];
+
+/// Which of them lets its holders do an owner's work.
+const ADMIN: usize = 3;
+const OWNER: &str = "app_owner";
 
 fn names() -> Names {
     Names::new(&Secret::new("a key of at least thirty-two bytes"), "shop", "shop")
@@ -31,6 +39,16 @@ fn apply(observed: &mut Observed, opened: &mut HashSet<String>, action: &Action)
             let is_new =
                 observed.roles.insert(role.clone(), Role { inherits: true, ..Role::default() });
             assert!(is_new.is_none(), "{role} exists");
+        }
+        Action::CreateDdl { role } => {
+            let is_new = observed.roles.insert(role.clone(), Role::default());
+            assert!(is_new.is_none(), "{role} exists");
+        }
+        Action::Bare { role } => observed.roles.get_mut(role).unwrap().inherits = false,
+        Action::Lead { role, member } => {
+            assert!(role == OWNER || observed.roles.contains_key(role));
+            let bare = Membership { inherit: false, set: true, ..made(role, member) };
+            observed.members.push(bare);
         }
         Action::Serve { role } => observed.members.push(made(role, &service)),
         Action::Open { role, valid_until } => {
@@ -81,6 +99,12 @@ fn wanted_by(holders: &BTreeMap<usize, BTreeSet<usize>>) -> Wanted {
     let names = names();
     let mut wanted = Wanted::default();
     for (person, sets) in holders {
+        let login = names.login(&format!("p{person}"));
+        if sets.contains(&ADMIN) {
+            let (role, owner) = (names.ddl(), OWNER.into());
+            let ddl = || WantedDdl { role, owner, members: BTreeSet::new() };
+            wanted.ddl.get_or_insert_with(ddl).members.insert(login.clone());
+        }
         let sets: BTreeSet<_> = sets
             .iter()
             .map(|set| {
@@ -91,8 +115,7 @@ fn wanted_by(holders: &BTreeMap<usize, BTreeSet<usize>>) -> Wanted {
             })
             .collect();
         let valid_until = Timestamp::from_micros(*person as u64 + 7);
-        let login = WantedLogin { valid_until, sets, grants: Vec::new() };
-        wanted.logins.insert(names.login(&format!("p{person}")), login);
+        wanted.logins.insert(login, WantedLogin { valid_until, sets, grants: Vec::new() });
     }
     wanted
 }
@@ -164,14 +187,28 @@ proptest! {
         prop_assert_eq!(plan(&wanted, &observed, scope).actions, []);
 
         // Exactly the roles, memberships and rights that the grants need.
-        let needed: BTreeSet<_> = wanted.logins.keys().chain(wanted.sets.keys()).collect();
+        let ddl = wanted.ddl.as_ref();
+        let between = ddl.map(|ddl| &ddl.role);
+        let needed: BTreeSet<_> =
+            wanted.logins.keys().chain(wanted.sets.keys()).chain(between).collect();
         prop_assert_eq!(observed.roles.keys().collect::<BTreeSet<_>>(), needed);
         for (name, role) in &observed.roles {
             prop_assert_eq!(role.can_login, wanted.logins.contains_key(name));
             prop_assert!(!role.too_strong);
+            prop_assert!(between != Some(name) || !role.inherits);
         }
+        let leads = |it: &Membership| {
+            ddl.is_some_and(|ddl| {
+                (it.role == ddl.role && ddl.members.contains(&it.member))
+                    || (it.role == OWNER && it.member == ddl.role)
+            })
+        };
+        let led = observed.members.iter().filter(|it| leads(it)).count();
+        prop_assert_eq!(led, ddl.map_or(0, |ddl| ddl.members.len() + 1));
         for it in observed.members.iter().filter(|it| *it.member != *observed.service.name) {
-            prop_assert!(wanted.logins[&it.member].sets.contains(&it.role) && !it.admin);
+            let is_set = |login: &WantedLogin| login.sets.contains(&it.role);
+            prop_assert!(leads(it) || wanted.logins.get(&it.member).is_some_and(is_set));
+            prop_assert!(!it.admin && (!leads(it) || it.set));
         }
         for (role, held) in &observed.objects.as_ref().unwrap().held {
             let privileges = wanted.sets.get(role).cloned().unwrap_or_default();
