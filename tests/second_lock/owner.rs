@@ -43,7 +43,8 @@ fn over(server: Postgres) -> House {
 
 impl House {
     fn owner(&self, relation: &str) -> String {
-        let sql = format!("SELECT relowner::regrole FROM pg_class WHERE oid = '{relation}'::regclass");
+        let sql =
+            format!("SELECT relowner::regrole FROM pg_class WHERE oid = '{relation}'::regclass");
         self.server.sql_in("shop", &sql)
     }
 

@@ -25,7 +25,9 @@ impl Service {
         operators_only(actor, "look at a database's roles")?;
         let database = self.known(name, database)?;
         let names = database.lock.as_ref().map(Lock::names);
-        let found = check::check(&database.primary, names, database.ddl_owner.as_deref()).await.map_err(unasked)?;
+        let found = check::check(&database.primary, names, database.ddl_owner.as_deref())
+            .await
+            .map_err(unasked)?;
         let lacking = database.lock.as_ref().map(|lock| {
             let lacking = Arc::clone(&lock.progress().borrow().lacking);
             check::lacking(&lacking, &database.primary)

@@ -76,7 +76,9 @@ impl Conversation {
         let Some(owner) = &self.trail.facts().ddl_owner else { return Step::Go };
         let goes_on = self.owner.taken && self.transaction == TransactionStatus::Active;
         let needed = accesses.any(|access| goes_on || is_for_owners(access));
-        if !needed || self.owner.acting == Acting::Owner || !matches!(self.link, Link::Open) {
+        // A failed transaction takes nothing but its end, whoever asks.
+        let asks = matches!(self.link, Link::Open) && self.transaction != TransactionStatus::Failed;
+        if !needed || !asks || self.owner.acting == Acting::Owner {
             return Step::Go;
         }
         if let Some(why) = self.owner.failed.take() {
@@ -93,8 +95,10 @@ impl Conversation {
             Segment::Open { skipping: false } if self.owner.in_block => self.cut(out),
             Segment::Open { .. } | Segment::Closed => {
                 return Step::Refuse(Refusal::Unsupported {
-                    what: format!("the statement needs the ddl-owner {owner}, and a pipeline changes \
-                                   its role only at its beginning or inside BEGIN"),
+                    what: format!(
+                        "the statement needs the ddl-owner {owner}, and a pipeline changes \
+                                   its role only at its beginning or inside BEGIN"
+                    ),
                     hint: Some("End the pipeline (Sync) before it, then go on.".into()),
                 });
             }

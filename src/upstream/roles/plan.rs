@@ -368,7 +368,8 @@ fn is_wanted(wanted: &Wanted, role: &str, member: &str) -> bool {
 /// Whether a membership is one of the ways to the `ddl-owner`.
 fn leads_to_owner(wanted: &Wanted, role: &str, member: &str) -> bool {
     wanted.ddl.as_ref().is_some_and(|ddl| {
-        ddl.role == role && ddl.members.contains(member) || ddl.role == member && *ddl.owner == *role
+        ddl.role == role && ddl.members.contains(member)
+            || ddl.role == member && *ddl.owner == *role
     })
 }
 

@@ -4,6 +4,7 @@
 mod client;
 mod halves;
 mod names;
+mod owner;
 mod scenarios;
 mod server;
 mod simulator;
@@ -70,6 +71,20 @@ impl House {
     }
 
     fn recording(grants: &[Grant], text: redact::TextSettings) -> Self {
+        Self::with(grants, text, (SecondLock::None, None))
+    }
+
+    /// With a second lock, and a role as which owners' work is done.
+    fn with_owner(grants: &[Grant]) -> Self {
+        let locks = (SecondLock::Role, Some("app_owner".into()));
+        Self::with(grants, redact::TextSettings::default(), locks)
+    }
+
+    fn with(
+        grants: &[Grant],
+        text: redact::TextSettings,
+        (second_lock, ddl_owner): (SecondLock, Option<Arc<str>>),
+    ) -> Self {
         let grants: Vec<_> = grants.iter().cloned().map(Arc::new).collect();
         let facts = Facts {
             session: "s_1".into(),
@@ -78,8 +93,8 @@ impl House {
             database: "shop".into(),
             engine: Engine::Postgres,
             client: Arc::new(Client { address: "127.0.0.1:1".into(), application: None }),
-            second_lock: SecondLock::None,
-            ddl_owner: None,
+            second_lock,
+            ddl_owner,
         };
         let start = Start {
             trail: Trail::new(facts, text, redact::ParameterSettings::Full { bytes_max: 64 }),
@@ -112,6 +127,10 @@ impl House {
         house.with_machine(|machine, env, out| machine.start(env, out));
         house.apply();
         house
+    }
+
+    fn has_owner(&self) -> bool {
+        self.machine.trail.facts().ddl_owner.is_some()
     }
 
     fn with_machine<T>(

@@ -19,6 +19,8 @@ struct State {
     relations: BTreeMap<(String, String), u32>,
     /// The session has a schema for temporary objects.
     temporary: bool,
+    /// It has taken the role of the `ddl-owner`.
+    owner: bool,
 }
 
 /// A relation that a text has been resolved to.
@@ -79,10 +81,27 @@ impl Names {
         })
     }
 
+    /// Takes the role of the `ddl-owner`, or lets go of it.
+    pub(super) fn set_owner(&mut self, owner: bool) {
+        self.begin();
+        self.now.owner = owner;
+    }
+
+    /// Whether what runs now runs as the `ddl-owner`.
+    pub(super) fn is_owner(&self) -> bool {
+        self.now.owner
+    }
+
     /// The schemas that are searched.
     pub(super) fn path(&self) -> Vec<&'static str> {
         let temporary = self.now.temporary.then_some(TEMPORARY);
-        temporary.into_iter().chain(["pg_catalog", "app", "public"]).collect()
+        // Another role may see other schemas first.
+        let rest = if self.now.owner {
+            ["pg_catalog", "public", "app"]
+        } else {
+            ["pg_catalog", "app", "public"]
+        };
+        temporary.into_iter().chain(rest).collect()
     }
 
     /// The relation that a text names.
@@ -91,7 +110,8 @@ impl Names {
             return if text.contains("missing") { Err("42P01") } else { Ok(None) };
         };
         let path = self.path();
-        let found = path.iter().find_map(|schema| {
+        let named = if text.contains("app.") { vec!["app"] } else { path.clone() };
+        let found = named.iter().find_map(|schema| {
             let key = ((*schema).to_owned(), name.clone());
             let number = *self.now.relations.get(&key)?;
             Some(Resolved { schema: key.0, name: key.1, number, path: path.clone() })
@@ -208,9 +228,9 @@ impl Names {
             row(&["t"]);
         } else if sql.contains("oid, nspname") {
             if !own {
-                SCHEMAS.iter().for_each(|(name, number)| row(&[number, name]));
+                SCHEMAS.iter().for_each(|(name, number)| row(&[number, name, "f"]));
             } else if self.now.temporary {
-                row(&["9", TEMPORARY]);
+                row(&["9", TEMPORARY, "f"]);
             }
         } else if sql.contains("relkind, ") {
             for ((schema, name), oid) in relations {
@@ -218,8 +238,8 @@ impl Names {
             }
         } else if sql.contains("attrelid, attname") {
             for (_, oid) in relations {
-                row(&[&oid.to_string(), "a"]);
-                row(&[&oid.to_string(), "b"]);
+                row(&[&oid.to_string(), "a", "23"]);
+                row(&[&oid.to_string(), "b", "23"]);
             }
         }
     }

@@ -15,6 +15,7 @@ pub(super) struct Ran {
     pub(super) readable: Vec<String>,
     /// The schema and relation that it read, wrote or defined, as the server found them.
     pub(super) on: Option<(String, String)>,
+    pub(super) as_owner: bool,
 }
 
 struct Received {
@@ -57,6 +58,8 @@ pub(super) struct FakeServer {
     running: Option<bool>,
     /// Taking COPY data; whether for a simple query.
     copying: Option<bool>,
+    /// It lets nobody take the role of the `ddl-owner`.
+    pub(super) refuses_owner: bool,
     /// Queries and Syncs that are to be answered with ReadyForQuery.
     unanswered: usize,
 }
@@ -77,6 +80,7 @@ impl Default for FakeServer {
             ran: Vec::new(),
             running: None,
             copying: None,
+            refuses_owner: false,
             unanswered: 0,
         }
     }
@@ -238,6 +242,10 @@ impl FakeServer {
             self.ready();
             return;
         }
+        if text.contains("SET ROLE") || text.contains("daypass_role") {
+            self.role(&text);
+            return self.ready();
+        }
         for statement in text.split(';').map(str::trim).filter(|text| !text.is_empty()) {
             let resolved = self.resolve(statement);
             match resolved.map_or_else(Done::Error, |on| self.run(statement, on, readable)) {
@@ -266,6 +274,26 @@ impl FakeServer {
         self.ready();
     }
 
+    /// A query of the proxy's own about the role, in a savepoint inside a transaction.
+    fn role(&mut self, text: &str) {
+        let inside = self.status != TransactionStatus::Idle;
+        if text.starts_with("ROLLBACK TO SAVEPOINT") {
+            self.status = TransactionStatus::Active;
+        } else if text == "RESET ROLE" {
+            assert_ne!(self.status, TransactionStatus::Failed, "the role is reset in vain");
+            self.names.set_owner(false);
+        } else {
+            assert_eq!(text.starts_with("SAVEPOINT daypass_role; SET ROLE"), inside);
+            if self.refuses_owner {
+                self.fail("42501");
+                self.skipping = false;
+                return;
+            }
+            self.names.set_owner(true);
+        }
+        reply::command_complete(&mut self.out, "SET");
+    }
+
     fn rows(&mut self, tag: &str, rows: usize) {
         for n in 0..rows {
             reply::data_row(&mut self.out, &[Some(n.to_string())]);
@@ -288,7 +316,9 @@ impl FakeServer {
             return Done::Error("25P02");
         }
         let on = on.map(|on| (on.schema, on.name));
-        self.ran.push(Ran { text: text.to_owned(), readable: readable.to_vec(), on });
+        let (text_run, readable) = (text.to_owned(), readable.to_vec());
+        let as_owner = self.names.is_owner();
+        self.ran.push(Ran { text: text_run, readable, on, as_owner });
         if let Some(done) = self.transaction(text) {
             return done;
         }
@@ -345,7 +375,8 @@ impl FakeServer {
             Some(left) => {
                 let on = portal.on.clone().map(|on| (on.schema, on.name));
                 let (text, readable) = (portal.text.clone(), readable.to_vec());
-                self.ran.push(Ran { text, readable, on });
+                let as_owner = self.names.is_owner();
+                self.ran.push(Ran { text, readable, on, as_owner });
                 self.note_done();
                 left
             }

@@ -8,6 +8,7 @@ use crate::audit::record::{AuditRecord, Kind, Outcome, Verdict};
 use super::client::{Sent, check, is_volunteered};
 use super::names::TEMPORARY;
 use super::{House, grant};
+use crate::wire::postgres::message::TransactionStatus;
 
 /// xorshift64*: the same numbers for the same seed, everywhere.
 struct Random(u64);
@@ -170,6 +171,62 @@ fn story(random: &mut Random) -> Vec<Sent> {
     sent
 }
 
+/// An owner's work, in and out of transactions that take some of it back.
+fn ownership(random: &mut Random) -> Vec<Sent> {
+    let relation = format!("t{}", random.below(2));
+    let create = format!("CREATE TABLE app.{relation} (a int, b int)");
+    let (drop, select) =
+        (format!("DROP TABLE app.{relation}"), format!("SELECT a FROM {relation}"));
+    let query = |text: &str| Sent::Query(text.to_owned());
+    let run =
+        |text: &str| [Sent::Parse("", text.to_owned()), Sent::Bind("", ""), Sent::Execute("")];
+    let mut sent = Vec::new();
+    match random.below(5) {
+        0 => {
+            sent.push(query(&format!("BEGIN; {create}")));
+            if random.one_in(2) {
+                // The role was taken before BEGIN, so that the end of all of it brings it back.
+                let ends = ["SAVEPOINT s", "ROLLBACK TO s", "ROLLBACK", &select].map(query);
+                sent.extend(ends);
+                return sent;
+            }
+        }
+        1 => {
+            sent.extend(run("BEGIN").into_iter().chain(run(&create)));
+            sent.push(Sent::Sync);
+        }
+        2 => {
+            sent.extend(run(&select).into_iter().chain(run(&create)));
+            sent.push(Sent::Sync);
+        }
+        3 => sent.extend(["BEGIN", "SAVEPOINT s", &create].map(query)),
+        _ => sent.push(query(&create)),
+    }
+    for _ in 0..1 + random.below(5) {
+        match random.below(8) {
+            0 => sent.push(query("SAVEPOINT s")),
+            1 => sent.push(query("ROLLBACK TO s")),
+            2 => sent.push(query(&select)),
+            3 => sent.push(query(&drop)),
+            4 => sent.push(query(&create)),
+            5 => {
+                sent.extend(run(&create));
+                sent.extend(run(&select));
+                sent.push(Sent::Sync);
+            }
+            6 => sent.push(query("SELECT 1/0")),
+            _ => {
+                sent.extend(run("ROLLBACK"));
+                sent.extend(run(&select));
+                sent.push(Sent::Sync);
+            }
+        }
+    }
+    sent.push(query(random.pick(&["COMMIT", "ROLLBACK"])));
+    sent.push(query(&select));
+    sent
+}
+
 fn step(house: &mut House, random: &mut Random, to_send: &mut Vec<u8>) {
     match random.below(15) {
         0..4 if !to_send.is_empty() => {
@@ -251,9 +308,29 @@ fn check_server(house: &House) {
             let allowed = ran.readable.iter().any(|on| on == wanted || on == "DATABASE");
             assert!(allowed, "{} ran on {schema}.{name} without a grant", ran.text);
         }
+        let defines =
+            ran.on.as_ref().is_some_and(|(schema, name)| name.is_empty() && schema != TEMPORARY);
+        if house.has_owner() {
+            assert!(!defines || ran.as_owner, "{} ran as nobody who owns anything", ran.text);
+        } else {
+            assert!(!ran.as_owner);
+        }
         assert!(!ran.text.contains("daypass."), "a call reached the server");
         assert!(!ran.text.contains("DROP TABLE t4"), "data was read as a message");
     }
+}
+
+/// Of what ran as the `ddl-owner`, and of that alone, the records say so.
+fn check_second_lock(house: &House) {
+    let ran = |as_owner| house.server.ran.iter().filter(|ran| ran.as_owner == as_owner).count();
+    let said = |kind, word| {
+        let of_kind = house.audit.iter().filter(|record| record.kind == kind);
+        of_kind.filter(|record| record.second_lock == Some(word)).count()
+    };
+    let allowed = house.decisions(Verdict::Allow);
+    let partial = said(Kind::Result, "partial");
+    assert!(ran(true) <= partial && ran(false) <= allowed - partial, "records of another role");
+    assert_eq!(said(Kind::Decision, "partial"), partial);
 }
 
 fn check_audit(house: &House) {
@@ -306,16 +383,19 @@ fn check_names(house: &House) {
 
 fn run(seed: u64) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let privileges = match random.below(2) {
+    let privileges = match random.below(3) {
         0 => "SELECT, INSERT ON public.t0; SELECT ON public.t1",
+        1 => "SELECT, INSERT ON public.t0; SELECT ON public.t1; ADMIN ON SCHEMA app",
         _ => "SELECT, INSERT ON public.t0; ADMIN ON SCHEMA app",
     };
     let first = grant("g_0", privileges, 0, 1_000);
     let held = if random.one_in(3) { Vec::new() } else { vec![first] };
-    let mut house = House::new(&held);
+    let mut house = if random.one_in(2) { House::with_owner(&held) } else { House::new(&held) };
+    house.server.refuses_owner = random.one_in(8);
     let mut sent = Vec::new();
     for _ in 0..1 + random.below(12) {
-        match random.below(10) {
+        match random.below(11) {
+            10 => sent.extend(ownership(&mut random)),
             0..4 => sent.push(query(&mut random)),
             4..7 => sent.extend(segment(&mut random)),
             7 => sent.extend(copy(&mut random)),
@@ -354,6 +434,7 @@ fn run(seed: u64) {
     }
     check_server(&house);
     check_audit(&house);
+    check_second_lock(&house);
 }
 
 fn comes_to_rest(house: &mut House, sent: &[Sent], to_send: &[u8]) {
@@ -367,6 +448,9 @@ fn comes_to_rest(house: &mut House, sent: &[Sent], to_send: &[u8]) {
     if house.server_open {
         let last = told.iter().rev().find(|told| told.starts_with('Z')).unwrap().as_bytes()[1];
         assert_eq!(last, status, "where the transaction stands");
+        if house.server.status == TransactionStatus::Idle {
+            assert!(!house.server.names.is_owner(), "the role is kept between transactions");
+        }
     }
 }
 
@@ -381,6 +465,10 @@ fn check_answers(house: &mut House, sent: &[Sent]) -> Vec<String> {
         house.describe()
     );
     let told = house.told();
+    let unread = house.audit.iter().filter(|record| {
+        record.reason.as_deref().is_some_and(|why| why.contains("could not be read"))
+    });
+    assert_eq!(unread.count(), 0, "the server's answers to our own questions were not understood");
     // AuthenticationOk, parameters, key and ReadyForQuery come before anything is asked.
     let greeting = told.iter().position(|told| told.starts_with('Z')).unwrap() + 1;
     check(sent, &told[greeting..]);
