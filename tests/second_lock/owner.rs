@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
+use serde_json::Value;
 
 use crate::support::{
     Config, Daypass, Postgres, Version, Wire, bind, eventually, tags, versions_available,
@@ -52,11 +53,11 @@ impl House {
         let record = self.daypass.wait_audit(text, |it| {
             it["kind"] == "decision" && it["text"].as_str().is_some_and(|it| it.contains(text))
         });
-        let (session, statement) = (&record["session"], &record["statement"]);
+        let same = |it: &Value, field: &str| it.get(field) == record.get(field);
         let record = self.daypass.wait_audit(text, |it| {
-            it["kind"] == kind && it["session"] == *session && it["statement"] == *statement
+            it["kind"] == kind && same(it, "session") && same(it, "statement")
         });
-        record["second-lock"].as_str().unwrap_or_default().to_owned()
+        record.get("second-lock").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 }
 
