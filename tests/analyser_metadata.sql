@@ -859,3 +859,7 @@ select table_name, column_name from information_schema.columns where table_schem
 SHOW search_path
 
 select version(), current_database(), current_user, inet_server_addr(), pg_backend_pid(), pg_is_in_recovery(), pg_postmaster_start_time(), current_setting('server_version_num')
+
+SELECT idx.key, idx.option, idx.arridx FROM (SELECT * FROM pg_index i, unnest(i.indkey, i.indoption) WITH ORDINALITY koi(key, option, arridx)) idx
+
+SELECT set_config('bytea_output','hex',false) FROM pg_show_all_settings() WHERE name = 'bytea_output'

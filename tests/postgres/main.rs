@@ -14,6 +14,7 @@ mod bound;
 mod drivers;
 mod dump;
 mod explain;
+mod introspection;
 mod large;
 mod life;
 mod names;

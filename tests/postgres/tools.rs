@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 /// Something of every kind that a tool describes, beside the tables of the house.
-const OBJECTS: &str = "
+pub(crate) const OBJECTS: &str = "
     CREATE TYPE mood AS ENUM ('sad', 'ok');
     CREATE TYPE pair AS (one int, two text);
     CREATE DOMAIN positive AS int CHECK (VALUE > 0);

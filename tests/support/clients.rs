@@ -28,6 +28,28 @@ pub fn java(file: &str, args: &[&str]) -> Output {
     run(Command::new("java").arg("-cp").arg(jar).arg(source).args(args), "")
 }
 
+/// Runs one of `tests/clients/introspect_*` with what Python, Node and Ruby have to look into a database.
+pub fn introspect(file: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
+    let script = root().join("tests/clients").join(file);
+    let mut command = match script.extension().and_then(|found| found.to_str()) {
+        Some("py") => {
+            let python = installed("introspection/venv/bin/python");
+            need(&python);
+            Command::new(python)
+        }
+        Some("js") => {
+            let modules = installed("introspection/npm/node_modules");
+            need(&modules);
+            let mut command = Command::new("node");
+            command.env("NODE_PATH", modules);
+            command
+        }
+        Some("rb") => Command::new("ruby"),
+        _ => panic!("nothing runs {file}"),
+    };
+    run(command.arg(script).args(args).envs(env.iter().copied()), "")
+}
+
 fn need(path: &Path) {
     assert!(path.exists(), "{} is missing: run scripts/install clients", path.display());
 }

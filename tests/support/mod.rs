@@ -38,7 +38,7 @@ mod psql;
 mod tls;
 mod wire;
 
-pub use clients::{java, node, python};
+pub use clients::{introspect, java, node, python};
 pub use daypass::{Config, Daypass, id_in};
 pub use postgres::{
     Options, Postgres, Version, as_postgres, client, give_to_postgres, server_folder,

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{
-    Alias, JoinExpr, JsonTable, JsonTableColumn, RangeFunction, RangeSubselect, RangeTableFunc,
-    RangeTableSample, RangeVar,
+    Alias, FuncCall, JoinExpr, JsonTable, JsonTableColumn, RangeFunction, RangeSubselect,
+    RangeTableFunc, RangeTableSample, RangeVar,
 };
 
 use super::functions::words;
@@ -112,7 +112,12 @@ impl<'t> Walk<'t> {
                     open = true;
                     continue;
                 };
-                walk.part(entry.get(0).unwrap_or(Node::None))?;
+                match entry.get(0).unwrap_or(Node::None) {
+                    Node::FuncCall(call) if unnests_each(call) => {
+                        call.args().iter().try_for_each(|array| walk.call_each(call, array))?;
+                    }
+                    one => walk.part(one)?,
+                }
                 let definitions = entry.get(1).and_then(|list| list.as_node_list());
                 open |= definitions.is_none_or(NodeList::is_empty);
                 for definition in definitions.into_iter().flatten() {
@@ -329,6 +334,18 @@ fn columns<'t>(items: &[Item<'t>]) -> (Vec<JoinColumn<'t>>, bool) {
     let visible = items.iter().filter(|item| item.by_column);
     let open = visible.clone().any(|item| item.columns.is_open());
     (visible.flat_map(|item| item.columns.all()).collect(), open)
+}
+
+/// Whether the server makes a call of each argument: `unnest(a, b)` is `unnest(a), unnest(b)` (transformRangeFunction).
+fn unnests_each(call: &FuncCall) -> bool {
+    words(call.funcname()) == ["unnest"]
+        && call.args().len() > 1
+        && call.agg_order().is_empty()
+        && matches!(call.agg_filter(), Node::None)
+        && call.over().is_none()
+        && !call.agg_star
+        && !call.agg_distinct
+        && !call.func_variadic
 }
 
 /// An alias and the column names that it gives.

@@ -66,6 +66,12 @@ impl<'t> Walk<'t> {
         Ok(())
     }
 
+    /// The function of a call with one of its arguments alone.
+    pub(super) fn call_each(&mut self, call: &'t FuncCall, argument: Node<'t>) -> Walked {
+        self.call_by_names(&words(call.funcname()), Call { arguments: &[argument], shape: ONE })?;
+        self.part(argument)
+    }
+
     fn call_by_names(&mut self, names: &[&'t str], call: Call<'_, 't>) -> Walked {
         match names {
             [name] => self.call_bare(name, call),

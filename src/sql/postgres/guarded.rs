@@ -24,6 +24,13 @@ const GUARDED: &[&str] = &[
     "pg_file_settings",
     "pg_hba_file_rules",
     "pg_ident_file_mappings",
+    // What the server's own ACL keeps from PUBLIC: parts of information_schema's views.
+    "_pg_foreign_data_wrappers",
+    "_pg_foreign_servers",
+    "_pg_foreign_table_columns",
+    "_pg_foreign_tables",
+    "sql_parts",
+    "transforms",
     // Other people's activity. pg_locks shows who works on which table, so it is here too, although
     // PUBLIC may read it in PostgreSQL.
     "pg_aios",
@@ -89,6 +96,7 @@ mod tests {
         }
         assert!(is_guarded("pg_catalog", "pg_authid"));
         assert!(is_guarded("pg_catalog", "pg_stat_progress_vacuum"));
+        assert!(is_guarded("information_schema", "transforms"));
         assert!(is_guarded("pg_toast", "pg_toast_16384"));
     }
 }

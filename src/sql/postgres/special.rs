@@ -61,7 +61,7 @@ impl From<Named<'_>> for Argument {
 fn keeps_text(name: &TypeName) -> bool {
     let names: Vec<&str> = name.names().iter().filter_map(|name| name.sval()).collect();
     let plain = name.typmods().is_empty() && name.array_bounds().is_empty();
-    let kept = |name: &str| matches!(name, "text" | "regclass");
+    let kept = |name: &str| matches!(name, "text" | "varchar" | "regclass");
     plain
         && match names.as_slice() {
             [name] | ["pg_catalog", name] => kept(name),
