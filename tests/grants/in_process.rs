@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use daypass::audit::recorder::{self, Recorder};
 use daypass::control::api::{self, ApiExtra};
-use daypass::control::service::{Rules, Service, Settings};
+use daypass::control::service::{Rules, RunsAs, Served, Service, Settings};
 use daypass::grant::request::ApprovalRule;
 use daypass::identity::{PrincipalName, TokenId};
 use daypass::session::call::{BoundCall, Calls, InBandCaller};
@@ -47,7 +47,11 @@ impl Proxy {
         };
         let approvers = ["bob", "carol"].map(|name| PrincipalName::new(name).unwrap()).into();
         let rules = Rules {
-            databases: vec![("shop".into(), Engine::Postgres)],
+            databases: vec![Served {
+                name: "shop".into(),
+                engine: Engine::Postgres,
+                runs_as: RunsAs::ServiceAccount,
+            }],
             ttl_default: HOUR / 4,
             ttl_max: HOUR * 12,
             duration_max: HOUR * 8,

@@ -320,12 +320,6 @@ impl<'t> Walk<'t> {
             refuse_code(target)?;
             self.reads_temporary = true;
         }
-        if target.relation.bypassed_row_security {
-            return unsupported(format!(
-                "Row-level security is on for {}.{}, and the service account would bypass it.",
-                target.schema, target.name
-            ));
-        }
         if target.relation.definition.is_some() {
             self.used(target)?;
         }
