@@ -84,7 +84,7 @@ async fn read(
     let (answer, read) = tokio::sync::oneshot::channel();
     let work = move || {
         let path = PATH.map(Box::from);
-        let scope = Scope { catalog: &catalog, path: &path };
+        let scope = Scope { catalog: &catalog, path: &path, parameters: &[] };
         // Whoever asked may have gone away.
         drop(answer.send(analyse(&sql, &scope, &limits)));
     };

@@ -50,11 +50,10 @@ impl<'t> Walk<'t> {
 
     fn call_of(&mut self, call: &'t FuncCall, any_count: bool) -> Walked {
         let names = words(call.funcname());
-        let arguments: Vec<Node<'t>> = call.args().iter().collect();
-        let shape = shape(call, any_count);
+        let (arguments, shape) = self.arguments(call, any_count);
         self.call_by_names(&names, Call { arguments: &arguments, shape })?;
         for argument in arguments {
-            self.part(argument)?;
+            self.argument(argument)?;
         }
         for key in call.agg_order() {
             self.sort_key(key)?;
@@ -153,6 +152,7 @@ impl<'t> Walk<'t> {
                 candidates = all;
             }
         }
+        self.call_gives_types(&candidates, call.arguments);
         if !self.scope.catalog.called_casts.is_empty() {
             for candidate in &candidates {
                 self.implicit_casts(&candidate.function.inputs);

@@ -88,7 +88,7 @@ impl<'t> Walk<'t> {
         };
         let Ok(tree) = pg_raw_parse::parse(text) else { return not_read() };
         let path = [Box::from("pg_catalog")];
-        let scope = Scope { catalog: self.scope.catalog, path: &path };
+        let scope = Scope { catalog: self.scope.catalog, path: &path, parameters: &[] };
         let mut walk = Walk::new(&scope);
         walk.inside = self.inside + 1;
         let Some(Node::SelectStmt(select)) = tree.iter().next().map(RawStmt::stmt) else {

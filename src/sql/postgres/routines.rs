@@ -96,6 +96,7 @@ impl<'t> Walk<'t> {
         if self.inside > 0 {
             return;
         }
+        self.parameters.called(function);
         if function.origin != Origin::Server && function.language != Language::Compiled {
             self.needs.user_code();
         }
