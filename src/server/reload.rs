@@ -12,13 +12,14 @@ use tokio::time::sleep;
 use crate::audit::record::{AuditRecord, Kind};
 use crate::audit::recorder::{Mode, Recorder};
 use crate::config::{Config, ConfigErrors};
-use crate::control::service::{Names, Rules, RunsAs, Served, Service};
+use crate::control::service::{Names, Rules, Served, Service};
 use crate::grant::request::ApprovalRule;
 use crate::session::news::Phase;
 use crate::session::postgres::SessionLimits;
 use crate::session::registry::{Command, Registry};
 use crate::session::relay::Shared;
 use crate::sql::Engine;
+use crate::sql::catalog::RunsAs;
 use crate::store::Store;
 use crate::telemetry::LogLevel;
 

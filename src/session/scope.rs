@@ -195,6 +195,7 @@ impl Meanings {
         let key = (Arc::clone(database), path);
         if let Some(known) = self.current.get(&key)
             && known.catalog.version == catalog.version
+            && known.catalog.runs_as == catalog.runs_as
         {
             return Rc::clone(known);
         }

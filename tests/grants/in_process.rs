@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use daypass::audit::recorder::{self, Recorder};
 use daypass::control::api::{self, ApiExtra};
-use daypass::control::service::{Rules, RunsAs, Served, Service, Settings};
+use daypass::control::service::{Rules, Served, Service, Settings};
 use daypass::grant::request::ApprovalRule;
 use daypass::identity::{PrincipalName, TokenId};
 use daypass::session::call::{BoundCall, Calls, InBandCaller};
 use daypass::session::registry::Registry;
 use daypass::sql::Engine;
+use daypass::sql::catalog::RunsAs;
 use daypass::store::Store;
 use serde_json::Value;
 

@@ -69,6 +69,21 @@ fn row_security_that_the_account_bypasses_takes_a_word_of_its_own() {
 }
 
 #[test]
+fn a_function_that_lies_about_itself_has_to_be_granted() {
+    let kept = house();
+    kept.server.sql_in(
+        "shop",
+        "CREATE FUNCTION peek(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS \
+         'BEGIN RETURN (SELECT card FROM customers WHERE id = $1); END'",
+    );
+    let refused = ask("lea", &["SELECT ON public.orders"], "SELECT peek(1)");
+    refused.expect_sqlstate("42501");
+    assert!(refused.stderr.contains("EXECUTE ON FUNCTION public.peek(integer)"), "{refused:?}");
+    let granted = ["EXECUTE ON FUNCTION public.peek(int)"];
+    assert_eq!(ask("lea", &granted, "SELECT peek(1)").stdout, "41111");
+}
+
+#[test]
 fn a_view_of_everything_that_reads() {
     let _kept = house();
     for (text, expected) in [

@@ -24,6 +24,7 @@ use crate::identity::PrincipalName;
 use crate::session::registry::Registry;
 use crate::sql::Engine;
 use crate::sql::access::Operation;
+use crate::sql::catalog::RunsAs;
 use crate::sql::postgres::ParseLimits;
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
@@ -66,17 +67,8 @@ pub struct Served {
     pub name: Arc<str>,
     /// What it speaks.
     pub engine: Engine,
-    /// Who statements run as.
+    /// With whose rights statements run.
     pub runs_as: RunsAs,
-}
-
-/// Who statements run as at the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunsAs {
-    /// The service account: no second lock.
-    ServiceAccount,
-    /// A role of the principal's own.
-    OwnRole,
 }
 
 /// What a statement is read with, to be explained.

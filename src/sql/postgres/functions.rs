@@ -129,11 +129,12 @@ impl<'t> Walk<'t> {
     ) -> Walked<bool> {
         let mut candidates: Vec<Candidate<'t>> = Vec::new();
         let (mut costs, mut compared) = (false, 0);
+        let runs_as = self.scope.catalog.runs_as;
         for (schema, objects) in schemas {
             let Some((name, overloads)) = objects.functions.get_key_value(name) else { continue };
             compared += overloads.len();
             for function in overloads.iter().filter(|function| function.takes(call.shape)) {
-                costs |= *schema != "pg_catalog" || needs_execute(name, function);
+                costs |= *schema != "pg_catalog" || needs_execute(name, function, runs_as);
                 candidates.push(Candidate { schema, name, function });
             }
         }
@@ -166,7 +167,7 @@ impl<'t> Walk<'t> {
                 ("pg_catalog", Some(ruled)) => ruled,
                 _ => false,
             };
-            if !ruled || needs_execute(name, function) {
+            if !ruled || needs_execute(name, function, runs_as) {
                 self.calls(schema, name, function);
             }
         }
