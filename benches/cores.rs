@@ -72,7 +72,8 @@ fn frames(criterion: &mut Criterion) {
 
 fn analysis(criterion: &mut Criterion) {
     let (catalog, path) = (catalog(1_000), path());
-    let (scope, limits) = (Scope { catalog: &catalog, path: &path }, ParseLimits::default());
+    let (scope, limits) =
+        (Scope { catalog: &catalog, path: &path, parameters: &[] }, ParseLimits::default());
     let mut group = criterion.benchmark_group("analysis");
     for (name, text) in [("point select", POINT), ("join with a subquery", JOIN)] {
         group.bench_function(format!("{name}, cold"), |bencher| {
@@ -85,10 +86,10 @@ fn analysis(criterion: &mut Criterion) {
     let (database, catalog) = ("bench".into(), Arc::new(catalog.clone()));
     let meaning = Meanings::default().get(&database, &catalog, path.clone());
     for _ in 0..2 {
-        meaning.analyse(POINT, &limits).unwrap();
+        meaning.analyse(POINT, &[], &limits).unwrap();
     }
     group.bench_function("point select, kept", |bencher| {
-        bencher.iter(|| meaning.analyse(black_box(POINT), &limits).unwrap());
+        bencher.iter(|| meaning.analyse(black_box(POINT), &[], &limits).unwrap());
     });
     group.finish();
 }
@@ -115,7 +116,7 @@ fn grant(n: u64, privileges: &[&str]) -> Arc<Grant> {
 
 fn decision(criterion: &mut Criterion) {
     let (catalog, path) = (catalog(0), path());
-    let scope = Scope { catalog: &catalog, path: &path };
+    let scope = Scope { catalog: &catalog, path: &path, parameters: &[] };
     let analysis = analyse(POINT, &scope, &ParseLimits::default()).unwrap();
     let accesses: &Accesses = &analysis.statements.first().unwrap().accesses;
     let (one, now) = (["SELECT ON public.pgbench_accounts"], Timestamp::from_micros(1));

@@ -234,11 +234,15 @@ async fn the_regression_suite_finds_nothing_under_asked() {
                 let (catalog, mut path) = load(&catalogs, &client).await;
                 // Temporary objects are refused; what hides nothing of theirs is asked all the same.
                 path.retain(|schema| !schema.starts_with("pg_temp"));
-                let scope = Scope { catalog: &catalog, path: &path };
+                let scope = Scope { catalog: &catalog, path: &path, parameters: &[] };
                 check(&client, &scope, &text, &mut tally).await;
             } else if let Err(NotUnderstood::Unsupported { what, .. }) = analyse(
                 &text,
-                &Scope { catalog: &catalogs.current().unwrap_or_default(), path: &[] },
+                &Scope {
+                    catalog: &catalogs.current().unwrap_or_default(),
+                    path: &[],
+                    parameters: &[],
+                },
                 &ParseLimits::default(),
             ) {
                 *tally.others.entry(format!("{word}: {what}")).or_default() += 1;

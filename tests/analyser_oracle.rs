@@ -351,7 +351,7 @@ async fn the_server_wants_no_more_than_the_analysis() {
         client.batch_execute(INVOKERS).await.unwrap();
     }
     let (catalog, path) = load(&catalogs(&server, "postgres"), &client).await;
-    let scope = Scope { catalog: &catalog, path: &path };
+    let scope = Scope { catalog: &catalog, path: &path, parameters: &[] };
     let queries = METADATA.split("\n\n").filter(|query| !query.starts_with("--"));
     let refused: Vec<String> = queries
         .filter_map(|query| match analyse(query, &scope, &ParseLimits::default()) {

@@ -294,3 +294,17 @@ delete from secured
 select coalesce(s.a, closed_one(1)) from secured s left join secured r on r.a = s.b
 explain select closed_one(1)
 explain (costs off) select a from t1 where a === 1
+select t >= 'x', t >= t, 'x' >= t from words
+select w >= 'x' from words
+select w >= w from words
+select w >= t from words
+select v >= 'x', v >= v, v >= t from words
+select w >= v from words
+select t operator(public.>=) t from words
+select t operator(pg_catalog.>=) t from words
+select w > 'x', w <> t, w = v from words
+select 'x' >= 'y'
+select t >= any (select t from words), t >= all (array['x']) from words
+select w >= any (select w from words) from words
+select case when t >= 'x' then w else v end from words order by t using >=
+update words set t = 'y' where w >= 'x'

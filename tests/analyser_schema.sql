@@ -45,6 +45,10 @@ create operator === (leftarg = text, rightarg = text, function = texteq);
 create operator @@@ (rightarg = int, function = closed_one);
 create operator app.=== (leftarg = int, rightarg = int, function = int4eq);
 create domain guarded as int check (closed_bool(value));
+create domain word as text;
+create function word_eq(word, word) returns bool language plpgsql immutable as 'begin return true; end';
+create operator >= (leftarg = word, rightarg = word, function = word_eq);
+create table words (w word, t text, v varchar);
 create domain plain as int check (value > -1000);
 create domain guarded_list as int[] check (closed_bool(value[1]));
 create type mood as enum ('sad', 'ok');
@@ -70,7 +74,7 @@ create policy d on secured for delete using (a in (select s.a from secured s));
 -- Who may do what.
 revoke execute on function add(int, int), add(text, text), app.rows(), closed_one(int), closed_text(text),
     closed_bool(int), mixed(text), mixed(numeric, int), mixed(date, int[]), lower(bool), abs(text), closed.g(int),
-    total(int), closed_eq(int, int), closed_mood(mood), whole(t4) from public;
+    total(int), closed_eq(int, int), word_eq(word, word), closed_mood(mood), whole(t4) from public;
 grant usage on schema public, app to public;
 
 insert into t1 values (1, 2, 3, 4);

@@ -43,8 +43,17 @@ pub struct Server {
 
 #[derive(Clone)]
 enum Known {
-    Text(String),
+    /// With the types that Parse declared.
+    Text(String, Vec<u32>),
     Accesses(Vec<Access>),
+}
+
+impl Known {
+    fn parse(text: &[u8], types: &[u8]) -> Self {
+        let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("four bytes"));
+        let types = types.chunks_exact(4).map(number).collect();
+        Self::Text(String::from_utf8_lossy(text).into_owned(), types)
+    }
 }
 
 /// Whether it is the proxy's own question after a session's own names.
@@ -90,8 +99,8 @@ impl Server {
     fn find(&self, statement: bool, name: &str) -> Option<Known> {
         for (tag, body) in self.waiting.iter().rev() {
             match Frontend::read(*tag, body) {
-                Ok(Frontend::Parse { name: known, text, .. }) if statement && known == name => {
-                    return Some(Known::Text(String::from_utf8_lossy(text).into_owned()));
+                Ok(Frontend::Parse { name: known, text, types }) if statement && known == name => {
+                    return Some(Known::parse(text, types));
                 }
                 Ok(Frontend::Bind(bind)) if !statement && bind.portal == name => {
                     return self.find(true, bind.statement);
@@ -108,15 +117,16 @@ impl Server {
             Frontend::Query(text) => {
                 let text = std::str::from_utf8(text).expect("UTF-8");
                 if text != EFFECTIVE_PATH_QUERY && text != POISON_QUERY && !asks_for_names(text) {
-                    self.allowed(text, held, now);
+                    self.allowed(text, &[], held, now);
                 }
             }
-            Frontend::Parse { text, .. } => {
-                self.allowed(std::str::from_utf8(text).expect("UTF-8"), held, now);
-            }
+            Frontend::Parse { text, types, .. } => match Known::parse(text, types) {
+                Known::Text(text, types) => self.allowed(&text, &types, held, now),
+                Known::Accesses(_) => (),
+            },
             Frontend::Execute { portal, .. } if portal != POISON => {
                 match self.find(false, portal) {
-                    Some(Known::Text(text)) => self.allowed(&text, held, now),
+                    Some(Known::Text(text, types)) => self.allowed(&text, &types, held, now),
                     Some(Known::Accesses(accesses)) => permitted(&accesses, held, now, portal),
                     // It may have been made by a statement that is still on its way, and failed.
                     None => (),
@@ -127,9 +137,9 @@ impl Server {
         }
     }
 
-    fn allowed(&self, text: &str, held: &HeldGrants, now: Timestamp) {
+    fn allowed(&self, text: &str, parameters: &[u32], held: &HeldGrants, now: Timestamp) {
         let path = path();
-        let scope = Scope { catalog: &CATALOG, path: &path };
+        let scope = Scope { catalog: &CATALOG, path: &path, parameters };
         let analysis = analyse(text, &scope, &ParseLimits::default());
         let analysis = analysis.unwrap_or_else(|why| panic!("{why:?} reaches the server: {text}"));
         for (n, statement) in analysis.statements.iter().enumerate() {
@@ -159,9 +169,9 @@ impl Server {
         }
         match self.find(prepared, name)? {
             Known::Accesses(accesses) => Some(accesses),
-            Known::Text(text) => {
+            Known::Text(text, types) => {
                 let path = path();
-                let scope = Scope { catalog: &CATALOG, path: &path };
+                let scope = Scope { catalog: &CATALOG, path: &path, parameters: &types };
                 let analysis = analyse(&text, &scope, &ParseLimits::default()).ok()?;
                 Some(analysis.statements.first()?.accesses.to_vec())
             }
@@ -223,7 +233,7 @@ impl Server {
             reply::command_complete(&mut self.out, "SELECT 2");
         } else {
             let path = path();
-            let scope = Scope { catalog: &CATALOG, path: &path };
+            let scope = Scope { catalog: &CATALOG, path: &path, parameters: &[] };
             let analysis = analyse(text, &scope, &ParseLimits::default());
             for statement in analysis.map(|analysis| analysis.statements).unwrap_or_default() {
                 if !self.run(&statement, true) {
@@ -295,12 +305,11 @@ impl Server {
 
     fn extended(&mut self, message: &Frontend<'_>) {
         match message {
-            Frontend::Parse { name, text, .. } => {
+            Frontend::Parse { name, text, types } => {
                 if !name.is_empty() && self.prepared.contains_key(*name) {
                     return self.fail("42P05");
                 }
-                let text = String::from_utf8_lossy(text).into_owned();
-                self.prepared.insert((*name).to_owned(), Known::Text(text));
+                self.prepared.insert((*name).to_owned(), Known::parse(text, types));
                 reply::parse_complete(&mut self.out);
             }
             Frontend::Bind(bind) => match self.prepared.get(bind.statement).cloned() {
@@ -321,7 +330,7 @@ impl Server {
             Frontend::Execute { portal, .. } => match self.portals.get(*portal).cloned() {
                 None => self.fail("34000"),
                 Some(Known::Accesses(_)) => reply::command_complete(&mut self.out, "SELECT 0"),
-                Some(Known::Text(text)) => self.execute(&text),
+                Some(Known::Text(text, types)) => self.execute(&text, &types),
             },
             Frontend::Close(target) => {
                 match target {
@@ -334,9 +343,9 @@ impl Server {
         }
     }
 
-    fn execute(&mut self, text: &str) {
+    fn execute(&mut self, text: &str, parameters: &[u32]) {
         let path = path();
-        let scope = Scope { catalog: &CATALOG, path: &path };
+        let scope = Scope { catalog: &CATALOG, path: &path, parameters };
         match analyse(text, &scope, &ParseLimits::default()) {
             Ok(analysis) => match analysis.statements.first() {
                 Some(statement) => {

@@ -11,7 +11,11 @@ use libfuzzer_sys::fuzz_target;
 
 fn read(text: &str) -> Result<Analysis, NotUnderstood> {
     let path = path();
-    analyse(text, &Scope { catalog: &CATALOG, path: &path }, &ParseLimits::default())
+    analyse(
+        text,
+        &Scope { catalog: &CATALOG, path: &path, parameters: &[] },
+        &ParseLimits::default(),
+    )
 }
 
 fn check_understood(text: &str, analysis: &Analysis) {

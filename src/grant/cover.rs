@@ -6,6 +6,8 @@
 //! A level on a schema or database covers USAGE of every sequence there, not only of those that
 //! columns own: `ALTER DEFAULT PRIVILEGES`, by which the second lock expands it, knows no owners.
 //! On a relation, WRITE covers USAGE of the sequences that its columns own, ADMIN all of them.
+//!
+//! No level covers BYPASS ROW SECURITY: what a policy hides is for who was told so in so many words.
 
 use std::collections::BTreeSet;
 
@@ -52,7 +54,9 @@ fn reach<'a>(
 ) -> Reach<'a> {
     let outer = &privilege.object;
     let covered = match item {
-        Item::Level(Level::Admin) => contains(outer, object),
+        Item::Level(Level::Admin) => {
+            operation != Operation::BypassRowSecurity && contains(outer, object)
+        }
         Item::Level(level) => {
             contains_users(outer, object) && level_allows(*level, operation, object)
         }

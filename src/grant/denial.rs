@@ -8,6 +8,7 @@ use super::cover::contains;
 use super::decide::{Denial, Ending};
 use super::privilege::{Item, Level, Privilege};
 use crate::sql::Engine;
+use crate::sql::access::Operation;
 use crate::time::duration;
 
 /// Longest [`Denial::message`], bytes.
@@ -49,11 +50,15 @@ impl Denial {
             .filter(|privilege| privilege.items.contains(&Item::Level(Level::Admin)))
             .cloned()
             .collect();
-        privileges.retain(|privilege| {
-            !admins.iter().any(|admin| {
+        for privilege in &mut privileges {
+            if admins.iter().any(|admin| {
                 admin.object != privilege.object && contains(&admin.object, &privilege.object)
-            })
-        });
+            }) {
+                let bypass = Item::Operation(Operation::BypassRowSecurity, None);
+                privilege.items.retain(|item| *item == bypass);
+            }
+        }
+        privileges.retain(|privilege| !privilege.items.is_empty());
         privileges
     }
 

@@ -44,7 +44,8 @@ pub enum Level {
     Read,
     /// Read, and INSERT, UPDATE, DELETE, MERGE, and USAGE of the sequences that its columns own; not TRUNCATE.
     Write,
-    /// All that the service account may do there; on a database also DDL, roles and settings.
+    /// All that the service account may do there, but for bypassing row security; on a database also DDL,
+    /// roles and settings.
     Admin,
 }
 
@@ -79,7 +80,7 @@ impl Level {
                 operation,
                 Operation::Select | Operation::Insert | Operation::Update | Operation::Delete
             ),
-            Self::Admin => true,
+            Self::Admin => !matches!(operation, Operation::BypassRowSecurity),
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct Database {
     primary: Target,
     catalog_refresh: Duration,
     /// With it there is a second lock.
-    role_key: Option<Secret>,
+    pub(super) role_key: Option<Secret>,
     ddl_owner: Option<Arc<str>>,
 }
 

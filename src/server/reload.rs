@@ -12,13 +12,14 @@ use tokio::time::sleep;
 use crate::audit::record::{AuditRecord, Kind};
 use crate::audit::recorder::{Mode, Recorder};
 use crate::config::{Config, ConfigErrors};
-use crate::control::service::{Names, Rules, Service};
+use crate::control::service::{Names, Rules, Served, Service};
 use crate::grant::request::ApprovalRule;
 use crate::session::news::Phase;
 use crate::session::postgres::SessionLimits;
 use crate::session::registry::{Command, Registry};
 use crate::session::relay::Shared;
 use crate::sql::Engine;
+use crate::sql::catalog::RunsAs;
 use crate::store::Store;
 use crate::telemetry::LogLevel;
 
@@ -76,7 +77,16 @@ impl Fixed {
 pub(super) fn rules(config: &Config, plan: &Plan) -> Rules {
     let databases = plan.databases.iter();
     Rules {
-        databases: databases.map(|known| (Arc::clone(&known.name), Engine::Postgres)).collect(),
+        databases: databases
+            .map(|known| Served {
+                name: Arc::clone(&known.name),
+                engine: Engine::Postgres,
+                runs_as: match known.role_key {
+                    Some(_) => RunsAs::OwnRole,
+                    None => RunsAs::ServiceAccount,
+                },
+            })
+            .collect(),
         ttl_default: config.token.ttl_default,
         ttl_max: config.token.ttl_max,
         duration_max: config.grant.duration_max,

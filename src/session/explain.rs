@@ -98,7 +98,7 @@ mod tests {
             Arc::new(grant("g_2", "INSERT ON public.u", 0, 100)),
         ]);
         let path = ["public".into()];
-        let scope = Scope { catalog: &catalog, path: &path };
+        let scope = Scope { catalog: &catalog, path: &path, parameters: &[] };
         let lines = |text: &str| {
             let analysis = analyse(text, &scope, &ParseLimits::default()).unwrap();
             let all = analysis.statements.iter().enumerate();

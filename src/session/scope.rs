@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use crate::audit::record::Needs;
 use crate::audit::rendered::Rendered;
 use crate::sql::access::Accesses;
-use crate::sql::catalog::Catalog;
+use crate::sql::catalog::{Catalog, TypeId};
 use crate::sql::postgres::{ParseLimits, Scope, analyse};
 use crate::sql::statement::{Analysis, NotUnderstood, Statement};
 
@@ -67,11 +67,16 @@ pub struct Meaning {
 /// statements that all differ must not push the others out. Never by fingerprint, which is the same
 /// for statements that mean different things (pg_query's ignores schema names and literals).
 struct Analyses {
-    by_text: HashMap<Box<str>, Arc<Analysed>>,
+    by_text: HashMap<Box<str>, Vec<Typed>>,
     seen_once: Box<[u64]>,
     hasher: RandomState,
 }
 
+/// An analysis, and the types that were declared of the parameters.
+type Typed = (Box<[TypeId]>, Arc<Analysed>);
+
+/// Clients with different ideas of a text's parameters are few.
+const TYPINGS_MAX: usize = 4;
 const ANALYSES_MAX: usize = 2_048;
 const SEEN_SLOTS: usize = 4_096;
 const CACHED_TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -94,22 +99,23 @@ impl Meaning {
         Rc::new(Self::new(Arc::new(catalog), path, true))
     }
 
-    /// What `text` says under this meaning.
+    /// What `text` says under this meaning, with the types that Parse declared of its parameters.
     ///
     /// # Errors
     /// When it is not understood; that is not kept.
     pub fn analyse(
         &self,
         text: &str,
+        parameters: &[TypeId],
         limits: &ParseLimits,
     ) -> Result<Arc<Analysed>, NotUnderstood> {
-        if let Some(known) = self.analyses.borrow().by_text.get(text) {
+        if let Some(known) = self.analyses.borrow().get(text, parameters) {
             return Ok(Arc::clone(known));
         }
-        let scope = Scope { catalog: &self.catalog, path: &self.path };
+        let scope = Scope { catalog: &self.catalog, path: &self.path, parameters };
         let analysis = Arc::new(self.shared(analyse(text, &scope, limits)?));
         if text.len() <= CACHED_TEXT_BYTES_MAX {
-            self.analyses.borrow_mut().offer(text, &analysis);
+            self.analyses.borrow_mut().offer(text, parameters, &analysis);
         }
         Ok(analysis)
     }
@@ -137,12 +143,17 @@ impl Meaning {
 }
 
 impl Analyses {
-    fn offer(&mut self, text: &str, analysis: &Arc<Analysed>) {
+    fn get(&self, text: &str, parameters: &[TypeId]) -> Option<&Arc<Analysed>> {
+        let typings = self.by_text.get(text)?;
+        typings.iter().find(|(types, _)| **types == *parameters).map(|(_, analysis)| analysis)
+    }
+
+    fn offer(&mut self, text: &str, parameters: &[TypeId], analysis: &Arc<Analysed>) {
         if self.seen_once.is_empty() {
             self.seen_once = vec![0; SEEN_SLOTS].into();
         }
         // Zero marks an empty slot.
-        let hash = self.hasher.hash_one(text) | 1;
+        let hash = self.hasher.hash_one((text, parameters)) | 1;
         let slot = usize::try_from(hash >> 32).unwrap_or(0) % SEEN_SLOTS;
         let Some(seen) = self.seen_once.get_mut(slot) else { return };
         if *seen != hash {
@@ -153,7 +164,11 @@ impl Analyses {
             // Rare, and whatever is still in use comes back on its second sight.
             self.by_text.clear();
         }
-        self.by_text.insert(text.into(), Arc::clone(analysis));
+        let typings = self.by_text.entry(text.into()).or_default();
+        if typings.len() >= TYPINGS_MAX {
+            typings.clear();
+        }
+        typings.push((parameters.into(), Arc::clone(analysis)));
     }
 }
 
@@ -180,6 +195,7 @@ impl Meanings {
         let key = (Arc::clone(database), path);
         if let Some(known) = self.current.get(&key)
             && known.catalog.version == catalog.version
+            && known.catalog.runs_as == catalog.runs_as
         {
             return Rc::clone(known);
         }
@@ -189,5 +205,46 @@ impl Meanings {
         let meaning = Rc::new(Meaning::new(Arc::clone(catalog), key.1.clone(), false));
         self.current.insert(key, Rc::clone(&meaning));
         meaning
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::catalog::{Function, Schema};
+
+    const INT4: TypeId = 23;
+    const TEXT: TypeId = 25;
+
+    #[test]
+    fn an_analysis_is_kept_for_the_types_that_it_was_made_with() {
+        let function = |arguments: &str, input| Function {
+            arguments: arguments.into(),
+            inputs: [input].into(),
+            ..Function::default()
+        };
+        let overloads = vec![function("integer", INT4), function("text", TEXT)];
+        let mut public = Schema::default();
+        public.functions.insert("f".into(), overloads);
+        let mut catalog = Catalog::default();
+        catalog.schemas.insert("public".into(), Arc::new(public));
+        let meaning = Meaning::own(catalog, ["public".into()].into());
+        let needs = |types: &[TypeId]| {
+            let analysed = meaning.analyse("SELECT f($1)", types, &ParseLimits::default()).unwrap();
+            let shown = analysed.statements[0].accesses.iter().map(ToString::to_string);
+            (shown.collect::<Vec<_>>(), analysed)
+        };
+        for _ in 0..4 {
+            assert_eq!(needs(&[INT4]).0, ["EXECUTE ON FUNCTION public.f(integer)"]);
+            assert_eq!(needs(&[TEXT]).0, ["EXECUTE ON FUNCTION public.f(text)"]);
+            assert_eq!(needs(&[]).0.len(), 2);
+        }
+        assert!(Arc::ptr_eq(&needs(&[TEXT]).1, &needs(&[TEXT]).1));
+        // However many typings come, few are kept.
+        for id in 0..100 {
+            drop((needs(&[TEXT, id]), needs(&[TEXT, id])));
+        }
+        let kept = meaning.analyses.borrow().by_text.values().map(Vec::len).sum::<usize>();
+        assert!((1..=TYPINGS_MAX).contains(&kept), "{kept}");
     }
 }

@@ -32,6 +32,9 @@ pub enum Operation {
     Execute,
     /// Make objects in a schema.
     Create,
+    /// Read and write the rows of a relation beyond what its row security shows, as a service account
+    /// does that is a superuser, has BYPASSRLS or owns the relation.
+    BypassRowSecurity,
 }
 
 impl fmt::Display for Operation {
@@ -42,7 +45,7 @@ impl fmt::Display for Operation {
 
 impl Operation {
     /// Every operation, in the order in which they are shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Select,
         Self::Insert,
         Self::Update,
@@ -54,9 +57,10 @@ impl Operation {
         Self::Usage,
         Self::Execute,
         Self::Create,
+        Self::BypassRowSecurity,
     ];
 
-    /// The key word, as `GRANT` writes it.
+    /// The key word, as `GRANT` writes it; the last one is a role's attribute there.
     pub const fn keyword(self) -> &'static str {
         match self {
             Self::Select => "SELECT",
@@ -70,6 +74,7 @@ impl Operation {
             Self::Usage => "USAGE",
             Self::Execute => "EXECUTE",
             Self::Create => "CREATE",
+            Self::BypassRowSecurity => "BYPASS ROW SECURITY",
         }
     }
 

@@ -24,6 +24,18 @@ pub struct Catalog {
     pub sequences: HashMap<u32, QualifiedName>,
     /// Whether the server lets everybody make temporary objects (TEMPORARY on the database, to PUBLIC).
     pub public_temporary: bool,
+    /// With whose rights statements run, and what functions do inside.
+    pub runs_as: RunsAs,
+}
+
+/// With whose rights statements run at the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunsAs {
+    /// The service account's: no second lock. The server asks nobody else what a function's body does.
+    #[default]
+    ServiceAccount,
+    /// Those of a role of the principal's own, which the server holds to its grants.
+    OwnRole,
 }
 
 /// `pg_type.oid`; 0 stands for none.
@@ -249,10 +261,26 @@ pub enum TypeKind {
 }
 
 impl Catalog {
+    /// The same names as roles of principals' own meet them: row security holds for them, whatever the
+    /// service account would bypass.
+    #[must_use]
+    pub fn for_own_roles(&self) -> Self {
+        let mut seen = Self { runs_as: RunsAs::OwnRole, ..self.clone() };
+        for schema in seen.schemas.values_mut() {
+            if schema.relations.values().any(|relation| relation.bypassed_row_security) {
+                for relation in Arc::make_mut(schema).relations.values_mut() {
+                    relation.bypassed_row_security = false;
+                }
+            }
+        }
+        seen
+    }
+
     /// Whether both know the same, whatever their versions.
     pub fn same_content(&self, other: &Self) -> bool {
         self.server_version == other.server_version
             && self.public_temporary == other.public_temporary
+            && self.runs_as == other.runs_as
             && self.schemas == other.schemas
             && self.types == other.types
             && self.casts == other.casts

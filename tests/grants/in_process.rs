@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use daypass::audit::recorder::{self, Recorder};
 use daypass::control::api::{self, ApiExtra};
-use daypass::control::service::{Rules, Service, Settings};
+use daypass::control::service::{Rules, Served, Service, Settings};
 use daypass::grant::request::ApprovalRule;
 use daypass::identity::{PrincipalName, TokenId};
 use daypass::session::call::{BoundCall, Calls, InBandCaller};
 use daypass::session::registry::Registry;
 use daypass::sql::Engine;
+use daypass::sql::catalog::RunsAs;
 use daypass::store::Store;
 use serde_json::Value;
 
@@ -47,7 +48,11 @@ impl Proxy {
         };
         let approvers = ["bob", "carol"].map(|name| PrincipalName::new(name).unwrap()).into();
         let rules = Rules {
-            databases: vec![("shop".into(), Engine::Postgres)],
+            databases: vec![Served {
+                name: "shop".into(),
+                engine: Engine::Postgres,
+                runs_as: RunsAs::ServiceAccount,
+            }],
             ttl_default: HOUR / 4,
             ttl_max: HOUR * 12,
             duration_max: HOUR * 8,

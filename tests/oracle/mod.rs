@@ -86,7 +86,8 @@ pub fn catalogs(server: &Server, database: &str) -> Catalogs {
 
 /// The catalog as the product loads it, and the path of a session.
 pub async fn load(catalogs: &Catalogs, client: &Client) -> (Arc<Catalog>, Vec<Box<str>>) {
-    let catalog = catalogs.refresh().await.unwrap();
+    // What bodies do the server checks of the role that it is asked as, as with a second lock.
+    let catalog = Arc::new(catalogs.refresh().await.unwrap().for_own_roles());
     let row = client.query_one("select current_schemas(true)::text[]", &[]).await.unwrap();
     let path = row.get::<_, Vec<String>>(0).into_iter().map(Box::from).collect();
     (catalog, path)

@@ -69,8 +69,16 @@ fn what_a_parameter_names_is_decided_when_it_is_bound() {
         assert_eq!(run(&mut wire, text, types, &[allowed]), "ok", "{what}");
         assert_eq!(run(&mut wire, text, types, &[denied]), "42501", "{what}");
     }
+    // The server leaves out what is declared to be nothing: the second argument is the only one.
+    const VOID: u32 = 2278;
+    for (name, code) in [("mine", "ok"), ("secret", "42501")] {
+        let text = format!("SELECT nextval($1, '{name}')");
+        assert_eq!(run(&mut wire, &text, &[VOID], &[(b"", false)]), code, "{text}");
+    }
+    let text = "SELECT coalesce($1, pg_sleep(0)), setval($1, 'secret', 5)";
+    assert_eq!(run(&mut wire, text, &[], &[(b"", false)]), "0A000");
     assert_eq!(house.server.sql_in("shop", "SELECT last_value, is_called FROM secret"), "1|f");
-    assert_eq!(house.server.sql_in("shop", "SELECT last_value FROM mine"), "8");
+    assert_eq!(house.server.sql_in("shop", "SELECT last_value FROM mine"), "9");
 
     // A statement that is bound again names another thing.
     wire.send(|buffer| frontend::parse("kept", NEXT, std::iter::empty(), buffer).unwrap());

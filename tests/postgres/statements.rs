@@ -45,6 +45,45 @@ fn columns_are_granted_one_by_one() {
 }
 
 #[test]
+fn row_security_that_the_account_bypasses_takes_a_word_of_its_own() {
+    let kept = house();
+    kept.server.sql_in(
+        "shop",
+        "CREATE TABLE leads (id int); INSERT INTO leads VALUES (1), (2); \
+         ALTER TABLE leads ENABLE ROW LEVEL SECURITY; \
+         CREATE POLICY few ON leads USING (id = 1); CREATE VIEW all_leads AS SELECT * FROM leads",
+    );
+    // Not even who may do everything else.
+    let refused = ask("rex", &["ADMIN ON DATABASE"], "BEGIN; ROLLBACK; SELECT id FROM leads");
+    refused.expect_sqlstate("42501");
+    assert!(
+        refused.stderr.contains("no live grant allows BYPASS ROW SECURITY ON public.leads"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(ask("rex", &["BYPASS ROW SECURITY ON public.leads"], "TABLE leads").stdout, "1\n2");
+    // A view reads as its owner, for anybody.
+    let view = ["SELECT ON public.all_leads"];
+    assert_eq!(ask("roy", &view, "SELECT count(*) FROM all_leads").stdout, "2");
+    ask("roy", &["READ ON SCHEMA public"], "SELECT id FROM leads").expect_sqlstate("42501");
+}
+
+#[test]
+fn a_function_that_lies_about_itself_has_to_be_granted() {
+    let kept = house();
+    kept.server.sql_in(
+        "shop",
+        "CREATE FUNCTION peek(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS \
+         'BEGIN RETURN (SELECT card FROM customers WHERE id = $1); END'",
+    );
+    let refused = ask("lea", &["SELECT ON public.orders"], "SELECT peek(1)");
+    refused.expect_sqlstate("42501");
+    assert!(refused.stderr.contains("EXECUTE ON FUNCTION public.peek(integer)"), "{refused:?}");
+    let granted = ["EXECUTE ON FUNCTION public.peek(int)"];
+    assert_eq!(ask("lea", &granted, "SELECT peek(1)").stdout, "41111");
+}
+
+#[test]
 fn a_view_of_everything_that_reads() {
     let _kept = house();
     for (text, expected) in [

@@ -112,6 +112,11 @@ fn row_security_holds_for_a_role_where_the_service_account_would_bypass_it() {
     let token = house.daypass.token("kit");
     let output = house.daypass.psql("kit", &token, "shop", "SELECT count(*) FROM orders");
     assert_eq!(output.expect_success(), "3");
+    // What the role could not be held to is not granted.
+    let wish = ["grant", "create", "--user", "kit", "--database", "shop", "--for", "1h"];
+    let wish = [&wish[..], &["--reason", "x", "--privilege", "BYPASS ROW SECURITY ON DATABASE"]];
+    let refused = house.daypass.cli(&wish.concat());
+    assert!(refused.stderr.contains("its second lock is on"), "{}", refused.stderr);
 }
 
 #[test]

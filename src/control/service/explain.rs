@@ -8,7 +8,7 @@ use crate::control::error::ControlError;
 use crate::control::model::{Explain, ExplainedAccess};
 use crate::grant::Actor;
 use crate::session::explain::explain;
-use crate::sql::catalog::Catalog;
+use crate::sql::catalog::{Catalog, RunsAs};
 use crate::sql::postgres::{ParseLimits, Scope, analyse};
 use crate::sql::statement::{Analysis, NotUnderstood};
 
@@ -38,7 +38,7 @@ impl Service {
                 "only an operator may ask what somebody else may do",
             ));
         }
-        self.engine(&wish.database)?;
+        let served = self.served(&wish.database)?;
         self.recordable()?;
         let names = self.names.load_full();
         let unread = || ControlError::unavailable("the database's catalog cannot be read now");
@@ -47,6 +47,10 @@ impl Service {
             Some(catalog) => catalog,
             // Shortly after the start it is being read for the first time.
             None => known.refresh().await.map_err(|_| unread())?,
+        };
+        let catalog = match served.runs_as {
+            RunsAs::ServiceAccount => catalog,
+            RunsAs::OwnRole => Arc::new(catalog.for_own_roles()),
         };
         let analysis = read(wish.sql, catalog, names.limits).await?.map_err(not_understood)?;
         let held = self.store().snapshot().grants.held(&principal, &wish.database);
@@ -84,7 +88,7 @@ async fn read(
     let (answer, read) = tokio::sync::oneshot::channel();
     let work = move || {
         let path = PATH.map(Box::from);
-        let scope = Scope { catalog: &catalog, path: &path };
+        let scope = Scope { catalog: &catalog, path: &path, parameters: &[] };
         // Whoever asked may have gone away.
         drop(answer.send(analyse(&sql, &scope, &limits)));
     };

@@ -17,12 +17,14 @@ use arc_swap::ArcSwap;
 use crate::audit::record::{AuditRecord, Kind, Who};
 use crate::audit::recorder::Recorder;
 use crate::control::error::ControlError;
-use crate::grant::privilege::{Privilege, parse_list};
+use crate::grant::privilege::{Item, Privilege, parse_list};
 use crate::grant::request::ApprovalRule;
 use crate::grant::{Actor, Grant};
 use crate::identity::PrincipalName;
 use crate::session::registry::Registry;
 use crate::sql::Engine;
+use crate::sql::access::Operation;
+use crate::sql::catalog::RunsAs;
 use crate::sql::postgres::ParseLimits;
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
@@ -45,7 +47,7 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Entries of the configuration.
-    pub databases: Vec<(Arc<str>, Engine)>,
+    pub databases: Vec<Served>,
     /// How long a token lives when the issuer does not say.
     pub ttl_default: Duration,
     /// How long a token may live.
@@ -56,6 +58,17 @@ pub struct Rules {
     pub waiting_max: Duration,
     /// Who may approve what others ask for.
     pub approval: ApprovalRule,
+}
+
+/// A database, as grants see it.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Name of the entry.
+    pub name: Arc<str>,
+    /// What it speaks.
+    pub engine: Engine,
+    /// With whose rights statements run.
+    pub runs_as: RunsAs,
 }
 
 /// What a statement is read with, to be explained.
@@ -113,22 +126,38 @@ impl Service {
     }
 
     fn engine(&self, database: &str) -> Result<Engine, ControlError> {
+        self.served(database).map(|served| served.engine)
+    }
+
+    fn served(&self, database: &str) -> Result<Served, ControlError> {
         let rules = self.rules.load();
-        let known = rules.databases.iter().find(|(name, _)| **name == *database);
-        known.map(|(_, engine)| *engine).ok_or_else(|| {
-            let names: Vec<_> = rules.databases.iter().map(|(name, _)| &**name).collect();
+        let known = rules.databases.iter().find(|known| *known.name == *database);
+        known.cloned().ok_or_else(|| {
+            let names: Vec<_> = rules.databases.iter().map(|known| &*known.name).collect();
             ControlError::not_found(format!("there is no database \"{}\"", database.escape_debug()))
                 .hint(format!("This proxy has: {}", names.join(", ")))
         })
     }
 
     fn privileges(&self, texts: &[String], database: &str) -> Result<Vec<Privilege>, ControlError> {
-        let engine = self.engine(database)?;
-        let mut privileges = Vec::new();
+        let served = self.served(database)?;
+        let mut privileges: Vec<Privilege> = Vec::new();
         for text in texts {
-            let read = parse_list(text, engine, database)
+            let read = parse_list(text, served.engine, database)
                 .map_err(|error| ControlError::invalid(error.to_string()).hint(EXAMPLES))?;
             privileges.extend(read);
+        }
+        let bypass = Item::Operation(Operation::BypassRowSecurity, None);
+        if served.runs_as == RunsAs::OwnRole
+            && privileges.iter().any(|privilege| privilege.items.contains(&bypass))
+        {
+            // The server has it as an attribute of a role, which holds for every relation of the cluster.
+            let sentence = format!(
+                "BYPASS ROW SECURITY cannot be granted on {database}: its second lock is on, and row \
+                 security holds for every principal's role"
+            );
+            return Err(ControlError::invalid(sentence)
+                .hint("A policy of the database's may admit members of a role"));
         }
         Ok(privileges)
     }

@@ -225,6 +225,33 @@ fn system_schemas_are_asked_for_by_name() {
 }
 
 #[test]
+fn no_level_bypasses_row_security() {
+    let wanted = "BYPASS ROW SECURITY ON s.t";
+    for privileges in [
+        "ADMIN ON DATABASE",
+        "ADMIN ON SCHEMA s",
+        "ADMIN ON s.t",
+        "WRITE ON s.t",
+        "SELECT ON s.t",
+        "BYPASS ROW SECURITY ON s.u",
+        "BYPASS ROW SECURITY ON SCHEMA r",
+    ] {
+        assert!(!allows(privileges, wanted), "{privileges}");
+    }
+    for privileges in [
+        "BYPASS ROW SECURITY ON s.t",
+        "BYPASS ROW SECURITY ON SCHEMA s",
+        "BYPASS ROW SECURITY ON DATABASE",
+        "ADMIN, BYPASS ROW SECURITY ON DATABASE",
+    ] {
+        assert!(allows(privileges, wanted), "{privileges}");
+    }
+    // It is about which rows are seen, and allows nothing to be done with them.
+    assert!(!allows("BYPASS ROW SECURITY ON DATABASE", "SELECT (a) ON s.t"));
+    assert!(!allows("BYPASS ROW SECURITY ON s.t", "SELECT (*) ON s.t"));
+}
+
+#[test]
 fn a_statement_that_needs_nothing_needs_no_grant() {
     let permit = permit(&[], &HeldGrants::default());
     assert!(permit.is_unconditional());

@@ -99,6 +99,27 @@ fn several_things_are_asked_for_together_one_privilege_an_object() {
 }
 
 #[test]
+fn bypassing_row_security_is_asked_for_beside_what_it_is_bypassed_for() {
+    let bypass = |object: &str| {
+        let text = format!("BYPASS ROW SECURITY ON {object}");
+        let read = crate::grant::privilege::parse(&text, Engine::Postgres, "shop").unwrap();
+        let (operation, columns) = (Operation::BypassRowSecurity, Columns::Whole);
+        Access::Privilege { operation, object: read.object, columns }
+    };
+    let denial = denied(&[select("s.t", &["a"]), bypass("s.t")], []);
+    assert_eq!(
+        denial.message(Engine::Postgres),
+        "no live grant allows SELECT (a), BYPASS ROW SECURITY ON s.t"
+    );
+    // ADMIN does not bring it along.
+    let wanted = [Access::Admin(Object::Database), select("s.t", &["a"]), bypass("s.t")];
+    assert_eq!(
+        denied(&wanted, []).message(Engine::Postgres),
+        "no live grant allows ADMIN ON DATABASE; BYPASS ROW SECURITY ON s.t"
+    );
+}
+
+#[test]
 fn a_grant_that_ended_is_named() {
     let wanted = [select("s.t", &["a"])];
     let denial = denied(&wanted, [grant("g_1", "READ ON s.t", 0, 10)]);

@@ -30,7 +30,7 @@ pub enum ParseErrorKind {
     /// A word that is neither level nor operation.
     #[error(
         "{0} is neither a level (READ, WRITE, ADMIN) nor an operation (SELECT, INSERT, UPDATE, DELETE, \
-         TRUNCATE, REFERENCES, TRIGGER, MAINTAIN, USAGE, EXECUTE, CREATE)"
+         TRUNCATE, REFERENCES, TRIGGER, MAINTAIN, USAGE, EXECUTE, CREATE, BYPASS ROW SECURITY)"
     )]
     UnknownItem(Box<str>),
     /// MERGE is a statement, not an operation.

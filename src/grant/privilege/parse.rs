@@ -264,8 +264,8 @@ impl<'a> Cursor<'a> {
             }
             return Ok((Item::Level(level), at));
         }
-        let Some(operation) = Operation::ALL.into_iter().find(|found| word.is(found.keyword()))
-        else {
+        let mut operations = Operation::ALL.into_iter();
+        let Some(operation) = operations.find(|found| word.is(first_word(*found))) else {
             let kind = if word.is("MERGE") {
                 ParseErrorKind::Merge
             } else if word.is("ALL") {
@@ -275,6 +275,14 @@ impl<'a> Cursor<'a> {
             };
             return Err(self.wrong(kind, at));
         };
+        for keyword in operation.keyword().split(' ').skip(1) {
+            const WHOLE: &str = "BYPASS ROW SECURITY";
+            let next = self.word(WHOLE)?;
+            if !next.is(keyword) {
+                self.at = next.at;
+                return Err(self.expected(WHOLE));
+            }
+        }
         if self.peek() != Some('(') {
             return Ok((Item::Operation(operation, None), at));
         }
@@ -419,6 +427,11 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// All but one operation are one word.
+fn first_word(operation: Operation) -> &'static str {
+    operation.keyword().split(' ').next().unwrap_or_default()
+}
+
 const fn kind_of(object: &Object) -> &'static str {
     match object {
         Object::Database => "a database",
@@ -447,6 +460,7 @@ const fn applies_to(operation: Operation) -> &'static str {
         | Operation::Truncate
         | Operation::References
         | Operation::Trigger
-        | Operation::Maintain => "relations, schemas and databases",
+        | Operation::Maintain
+        | Operation::BypassRowSecurity => "relations, schemas and databases",
     }
 }

@@ -25,6 +25,12 @@ fn privileges_are_read_and_shown_in_one_form() {
         ("READ, SELECT, TRUNCATE ON s.t", "READ, TRUNCATE ON s.t"),
         ("ADMIN, SELECT ON s.t", "ADMIN ON s.t"),
         ("READ ON DATABASE", "READ ON DATABASE"),
+        ("bypass row security ON TABLE s.t", "BYPASS ROW SECURITY ON s.t"),
+        ("BYPASS  ROW\nSECURITY, READ ON DATABASE", "READ, BYPASS ROW SECURITY ON DATABASE"),
+        (
+            "SELECT, BYPASS ROW SECURITY, ADMIN ON SCHEMA s",
+            "ADMIN, BYPASS ROW SECURITY ON SCHEMA s",
+        ),
         ("READ ON DATABASE shop", "READ ON DATABASE"),
         ("READ ON DATABASE \"shop\"", "READ ON DATABASE"),
         ("USAGE ON SEQUENCE s.q", "USAGE ON SEQUENCE s.q"),
@@ -105,6 +111,19 @@ fn what_is_no_privilege_is_refused_with_the_place_and_what_to_write() {
         (
             "SELECT (id) ON SCHEMA s",
             "columns belong to a relation, not to a schema (at character 1)",
+        ),
+        ("BYPASS ON s.t", "expected BYPASS ROW SECURITY, found \"ON s.t\" (at character 8)"),
+        (
+            "BYPASS ROW \"SECURITY\" ON s.t",
+            "expected BYPASS ROW SECURITY, found \"\\\"SECURITY\\\" ON s.t\" (at character 12)",
+        ),
+        (
+            "BYPASS ROW SECURITY (a) ON s.t",
+            "BYPASS ROW SECURITY takes no columns: only SELECT, INSERT, UPDATE and REFERENCES on a relation do (at character 21)",
+        ),
+        (
+            "BYPASS ROW SECURITY ON SEQUENCE s.q",
+            "BYPASS ROW SECURITY does not apply to a sequence; it applies to relations, schemas and databases (at character 1)",
         ),
         ("SELECT () ON s.t", "expected a column, found \") ON s.t\" (at character 9)"),
         ("SELECT (a b) ON s.t", "expected ',' or ')', found \"b) ON s.t\" (at character 11)"),

@@ -79,7 +79,7 @@ impl Conversation {
         }
         let refused = |why: String| vec![None, None, None, Some("refused".into()), Some(why)];
         let mut rows = Vec::new();
-        match meaning.analyse(text, &env.limits.parse) {
+        match meaning.analyse(text, &[], &env.limits.parse) {
             Err(why) => rows.push(refused(why.to_string())),
             Ok(analysis) => {
                 for (index, statement) in analysis.statements.iter().enumerate() {

@@ -18,7 +18,7 @@ use crate::wire::postgres::frame::Violation;
 use crate::wire::postgres::message::{Bind, Frontend, Target, TransactionStatus, Value};
 use crate::wire::postgres::reply::{self, Report};
 
-use super::names::{Portal, Prepared};
+use super::names::{Portal, Prepared, declared};
 use super::overlay::in_doubt;
 use super::owner::Step;
 use super::slots::{Slot, Then};
@@ -99,7 +99,7 @@ impl Conversation {
         let Some((meaning, doubtful)) = self.meaning_in_segment(env, out) else {
             return Taken::Held;
         };
-        let analysis = match self.analyse(text, &meaning, env, out) {
+        let analysis = match self.analyse(text, &declared(types), &meaning, env, out) {
             Ok(Some(analysis)) => analysis,
             Ok(None) => return Taken::Held,
             Err(refusal) => {
@@ -631,13 +631,9 @@ fn bound_accesses(
     if statement.deferred.is_empty() {
         return Ok(Vec::new());
     }
-    let mut types = prepared.types.chunks_exact(4);
-    let mut declared = || match types.next() {
-        Some(&[a, b, c, d]) => u32::from_be_bytes([a, b, c, d]),
-        _ => 0,
-    };
+    let mut types = declared(&prepared.types).into_iter();
     let values = bind.values().map(|value| {
-        let declared = declared();
+        let declared = types.next().unwrap_or(0);
         match value {
             Value::Null => Bound { bytes: None, binary: false, declared },
             Value::Text(bytes) => Bound { bytes: Some(bytes), binary: false, declared },
@@ -645,7 +641,7 @@ fn bound_accesses(
         }
     });
     let values: Vec<Bound<'_>> = values.collect();
-    let scope = Scope { catalog: &meaning.catalog, path: &meaning.path };
+    let scope = Scope { catalog: &meaning.catalog, path: &meaning.path, parameters: &[] };
     let mut more = Vec::new();
     for deferred in &statement.deferred {
         more.extend(resolve(deferred, &values, &scope).map_err(Refusal::NotUnderstood)?);

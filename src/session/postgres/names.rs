@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::audit::record::Parameter;
 use crate::session::scope::{Analysed, Meaning};
 use crate::sql::access::Access;
+use crate::sql::catalog::TypeId;
 use crate::sql::postgres::ParseLimits;
 use crate::sql::statement::{Call, Effect, NotUnderstood, Statement};
 
@@ -72,7 +73,7 @@ impl Prepared {
                 return Ok(Arc::clone(analysis));
             }
         }
-        let analysis = meaning.analyse(&self.text, limits)?;
+        let analysis = meaning.analyse(&self.text, &declared(&self.types), limits)?;
         self.note_earlier(meaning, &analysis);
         *self.analysed.borrow_mut() = (Rc::clone(meaning), Arc::clone(&analysis));
         Ok(analysis)
@@ -109,6 +110,18 @@ impl Prepared {
             _ => None,
         }
     }
+}
+
+/// The types that Parse declared. Drivers that leave all of them to the server send zeros, or nothing.
+pub(super) fn declared(types: &[u8]) -> Vec<TypeId> {
+    let numbers = types.chunks_exact(4).map(|bytes| match *bytes {
+        [a, b, c, d] => u32::from_be_bytes([a, b, c, d]),
+        _ => 0,
+    });
+    let mut declared: Vec<TypeId> = numbers.collect();
+    let known = declared.iter().rposition(|id| *id != 0).map_or(0, |last| last + 1);
+    declared.truncate(known);
+    declared
 }
 
 /// A portal: a statement bound to values, its names resolved when it was bound. Its plan is fixed

@@ -9,6 +9,7 @@ use crate::session::refusal::Refusal;
 use crate::session::scope::{Analysed, Meaning};
 use crate::session::trail::Recorded;
 use crate::sql::access::{Access, Object};
+use crate::sql::catalog::TypeId;
 use crate::sql::statement::{Effect, NotUnderstood, Statement};
 use crate::wire::postgres::frame::Violation;
 use crate::wire::postgres::message::TransactionStatus;
@@ -62,7 +63,7 @@ impl Conversation {
             }
         };
         let Some(meaning) = self.ready_to_analyse(env, out) else { return Ok(Taken::Held) };
-        match self.analyse(text, &meaning, env, out) {
+        match self.analyse(text, &[], &meaning, env, out) {
             Ok(Some(analysis)) => {
                 return Ok(self.decide_query(text, frame, &analysis, &meaning, env, out));
             }
@@ -118,7 +119,7 @@ impl Conversation {
         let Some((meaning, doubtful)) = self.meaning_in_segment(env, out) else {
             return Taken::Held;
         };
-        let analysis = match self.analyse(text, &meaning, env, out) {
+        let analysis = match self.analyse(text, &[], &meaning, env, out) {
             Ok(Some(analysis)) => analysis,
             Ok(None) => return Taken::Held,
             Err(refusal) => {
@@ -161,11 +162,12 @@ impl Conversation {
     pub(super) fn analyse(
         &mut self,
         text: &str,
+        parameters: &[TypeId],
         meaning: &Rc<Meaning>,
         env: &mut Env<'_>,
         out: &mut Output,
     ) -> Result<Option<Arc<Analysed>>, Refusal> {
-        match meaning.analyse(text, &env.limits.parse) {
+        match meaning.analyse(text, parameters, &env.limits.parse) {
             Ok(analysis) => Ok(Some(analysis)),
             Err(NotUnderstood::Undefined { .. }) if self.asks_again(env, out) => Ok(None),
             Err(why) => Err(Refusal::NotUnderstood(why)),

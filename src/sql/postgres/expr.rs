@@ -20,7 +20,11 @@ impl<'t> Walk<'t> {
     /// Walks an expression, one level deeper. Nothing is an expression too: an absent clause.
     pub(super) fn part(&mut self, node: Node<'t>) -> Walked {
         match node {
-            Node::None | Node::A_Const(_) | Node::ParamRef(_) => Ok(()),
+            Node::None | Node::A_Const(_) => Ok(()),
+            Node::ParamRef(parameter) => {
+                self.parameters.seen(parameter.number);
+                Ok(())
+            }
             node => self.nested(|walk| walk.expression(node)),
         }
     }
@@ -59,10 +63,13 @@ impl<'t> Walk<'t> {
                 Node::CurrentOfExpr(_)
                 | Node::None
                 | Node::A_Const(_)
-                | Node::ParamRef(_)
                 | Node::SQLValueFunction(_)
                 | Node::MergeSupportFunc(_)
                 | Node::SetToDefault(_) => return Ok(()),
+                Node::ParamRef(parameter) => {
+                    self.parameters.seen(parameter.number);
+                    return Ok(());
+                }
                 Node::BoolExpr(expression) => return self.parts(expression.args()),
                 Node::NodeList(list) => return self.parts(list),
                 Node::A_ArrayExpr(array) => return self.parts(array.elements()),
@@ -153,7 +160,10 @@ impl<'t> Walk<'t> {
         match link.sub_link_type {
             SubLinkType::ALL_SUBLINK | SubLinkType::ANY_SUBLINK => {
                 let names = words(link.oper_name());
-                self.operator(if names.is_empty() { &["="] } else { &names }, None, None)?;
+                let names = if names.is_empty() { &["="][..] } else { &names };
+                // Rows are compared column by column.
+                let left = Some(link.testexpr()).filter(|left| !matches!(left, Node::RowExpr(_)));
+                self.operator(names, left, None)?;
             }
             _ => {}
         }

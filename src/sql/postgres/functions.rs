@@ -50,11 +50,10 @@ impl<'t> Walk<'t> {
 
     fn call_of(&mut self, call: &'t FuncCall, any_count: bool) -> Walked {
         let names = words(call.funcname());
-        let arguments: Vec<Node<'t>> = call.args().iter().collect();
-        let shape = shape(call, any_count);
+        let (arguments, shape) = self.arguments(call, any_count);
         self.call_by_names(&names, Call { arguments: &arguments, shape })?;
         for argument in arguments {
-            self.part(argument)?;
+            self.argument(argument)?;
         }
         for key in call.agg_order() {
             self.sort_key(key)?;
@@ -136,11 +135,12 @@ impl<'t> Walk<'t> {
     ) -> Walked<bool> {
         let mut candidates: Vec<Candidate<'t>> = Vec::new();
         let (mut costs, mut compared) = (false, 0);
+        let runs_as = self.scope.catalog.runs_as;
         for (schema, objects) in schemas {
             let Some((name, overloads)) = objects.functions.get_key_value(name) else { continue };
             compared += overloads.len();
             for function in overloads.iter().filter(|function| function.takes(call.shape)) {
-                costs |= *schema != "pg_catalog" || needs_execute(name, function);
+                costs |= *schema != "pg_catalog" || needs_execute(name, function, runs_as);
                 candidates.push(Candidate { schema, name, function });
             }
         }
@@ -159,6 +159,7 @@ impl<'t> Walk<'t> {
                 candidates = all;
             }
         }
+        self.call_gives_types(&candidates, call.arguments);
         if !self.scope.catalog.called_casts.is_empty() {
             for candidate in &candidates {
                 self.implicit_casts(&candidate.function.inputs);
@@ -172,7 +173,7 @@ impl<'t> Walk<'t> {
                 ("pg_catalog", Some(ruled)) => ruled,
                 _ => false,
             };
-            if !ruled || needs_execute(name, function) {
+            if !ruled || needs_execute(name, function, runs_as) {
                 self.calls(schema, name, function);
             }
         }

@@ -4,7 +4,7 @@ use pg_raw_parse::nodes::{A_Expr, FuncCall, TypeName};
 use pg_raw_parse::raw::{A_Expr_Kind, SubLinkType};
 use pg_raw_parse::{ConstValue, Node};
 
-use super::functions::{shape, words};
+use super::functions::words;
 use super::nodes::{
     after_analysis, cluster_statements, database_definitions, from_items, json_expressions, pieces,
     queries, role_statements, schema_definitions, session_statements,
@@ -84,10 +84,9 @@ impl<'t> Walk<'t> {
                 }
                 Node::A_Expr(expression) => return self.operation_type(expression, depth),
                 Node::FuncCall(call) => return self.call_type(call),
-                // Parameters may be declared to be anything.
+                Node::ParamRef(parameter) => return self.parameter_type(parameter.number),
                 Node::None
                 | Node::NodeList(_)
-                | Node::ParamRef(_)
                 | Node::A_ArrayExpr(_)
                 | Node::A_Indirection(_)
                 | Node::CaseWhen(_)
@@ -158,7 +157,7 @@ impl<'t> Walk<'t> {
     /// What every function of that name and so many arguments returns.
     fn call_type(&mut self, call: &'t FuncCall) -> Argument {
         let names = words(call.funcname());
-        let shape = shape(call, false);
+        let (_, shape) = self.arguments(call, false);
         let (schema, name) = match names.as_slice() {
             [name] => (None, *name),
             [schema, name] => (Some(*schema), *name),

@@ -3,7 +3,7 @@
 //! [`analyse`] reads a message with the server's own grammar and walks the tree; every node kind of the
 //! grammar is named in each walk (`nodes.rs`), and what has no rule is refused. The files, in reading order:
 //! `lexer` and `prescan` (before the grammar), `statement` (kinds), `session`, `ddl`, `dml`, `query`,
-//! `from`, `expr`, `columns`, `functions`, `special`, `overload`, `infer`, `types`, `invoked` (the walk),
+//! `from`, `expr`, `columns`, `functions`, `special`, `overload`, `rivals`, `parameters`, `infer`, `types`, `invoked` (the walk),
 //! `needs` (what it gathers), `deferred` (what waits for parameters), `guarded`, `routines`, `settings` and
 //! the lists of functions (policy).
 
@@ -24,8 +24,10 @@ mod needs;
 mod nodes;
 mod objects;
 mod overload;
+mod parameters;
 mod prescan;
 mod query;
+mod rivals;
 mod routines;
 mod session;
 mod settings;
@@ -43,7 +45,7 @@ pub use deferred::{Bound, resolve};
 pub use prescan::{ParseLimits, credentials_hint};
 
 use self::lexer::Lexer;
-use super::catalog::Catalog;
+use super::catalog::{Catalog, TypeId};
 use super::statement::{Analysis, NotUnderstood};
 
 /// Stack of a thread that analyses, bytes: depth is bounded so that half of it would do. Only what is
@@ -57,6 +59,9 @@ pub struct Scope<'a> {
     /// The effective search path in order, `pg_catalog` included where the server searches it
     /// (what `current_schemas(true)` says).
     pub path: &'a [Box<str>],
+    /// The types that Parse declared of the statement's parameters; 0, or none at all, where that is left to
+    /// the server.
+    pub parameters: &'a [TypeId],
 }
 
 /// Says what each statement of a message is and needs.

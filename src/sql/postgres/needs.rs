@@ -42,6 +42,14 @@ impl<'t> Target<'t> {
 
 const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "ctid", "xmin", "cmin", "xmax", "cmax"];
 
+/// Whether row security has a say in an operation; in TRUNCATE, for one, it has none.
+const fn has_policies(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Select | Operation::Insert | Operation::Update | Operation::Delete
+    )
+}
+
 /// Which columns, while gathering.
 #[derive(Debug)]
 enum Gathered<'t> {
@@ -126,8 +134,9 @@ impl<'t> Needs<'t> {
 
     /// Whether rows or sequences change.
     pub(super) fn writes(&self) -> bool {
-        self.writes_temporary
-            || self.relations.keys().any(|(_, _, _, operation)| *operation != Operation::Select)
+        let reads =
+            |operation| matches!(operation, Operation::Select | Operation::BypassRowSecurity);
+        self.writes_temporary || self.relations.keys().any(|(.., operation)| !reads(*operation))
     }
 
     /// Whether a definition needs what is used again whenever the defined object is.
@@ -229,6 +238,10 @@ impl<'t> Needs<'t> {
             }
         }
         self.code |= target.relation.runs_code && !target.is_system();
+        if target.relation.bypassed_row_security && has_policies(operation) {
+            let key = (target.schema, target.name, Kind::Relation, Operation::BypassRowSecurity);
+            self.relations.insert(key, Gathered::Whole);
+        }
         // A sequence is read as a relation of one row, but its privileges have no columns.
         let (kind, start) = if target.relation.kind == RelationKind::Sequence {
             if let Some((owner, _)) = &target.relation.owned_by {

@@ -70,7 +70,7 @@ enum Fits {
 }
 
 /// The type below domains.
-fn base(catalog: &Catalog, id: TypeId) -> TypeId {
+pub(super) fn base(catalog: &Catalog, id: TypeId) -> TypeId {
     let mut id = id;
     // Domains over domains are a chain; the server allows no circle.
     for _ in 0..32 {

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use super::guarded::is_system_schema;
 use super::walk::Walk;
-use crate::sql::catalog::{Function, Language, Origin, Routine, Volatility};
+use crate::sql::catalog::{Function, Language, Origin, Routine, RunsAs, Volatility};
 
 /// `tests/analyser_functions.sql` makes these lists. The first two stand in for a catalog without functions.
 const HARMLESS: &str = include_str!("functions.txt");
@@ -63,18 +63,23 @@ pub(super) fn connects(name: &str) -> bool {
 /// Whether a call needs EXECUTE in the grant.
 ///
 /// PUBLIC may execute what needs nothing, by the server's own ACL. Beyond that: what reaches outside the
-/// grant, what runs as its owner, and what somebody wrote that says it changes something or reads tables.
-/// Its body would run with the service account's rights where the server would have checked the caller's,
-/// and bodies are not understood here. That a function is IMMUTABLE is taken at its word.
-pub(super) fn needs_execute(name: &str, function: &Function) -> bool {
+/// grant, what runs as its owner, and what somebody wrote that says it changes something.
+///
+/// Without a second lock, a body that somebody wrote runs with the service account's rights, where the server
+/// would have checked the caller's. Bodies are not understood here, and what one says of itself (IMMUTABLE,
+/// STABLE) is not checked by anybody: plpgsql runs a query in an IMMUTABLE function as in any other. So all of
+/// them have to be in the grant. With a second lock the server checks inside of them, too.
+pub(super) fn needs_execute(name: &str, function: &Function, runs_as: RunsAs) -> bool {
     if !function.public {
         return true;
     }
     let compiled = function.language == Language::Compiled;
+    let held = runs_as == RunsAs::OwnRole;
     let harmless = match (function.origin, function.volatility) {
         (Origin::Server, _) => return is_outside(name, function),
-        (_, Volatility::Immutable) => true,
-        (_, Volatility::Stable) => compiled,
+        // Those come with software that a superuser chose, or that is marked as trusted.
+        (Origin::Extension, Volatility::Immutable) => true,
+        (Origin::User, Volatility::Immutable) | (_, Volatility::Stable) => compiled || held,
         (Origin::Extension, Volatility::Volatile) => {
             compiled && EXTENSIONS_HARMLESS.contains(&name)
         }
@@ -96,10 +101,11 @@ impl<'t> Walk<'t> {
         if self.inside > 0 {
             return;
         }
+        self.parameters.called(function);
         if function.origin != Origin::Server && function.language != Language::Compiled {
             self.needs.user_code();
         }
-        if needs_execute(name, function) {
+        if needs_execute(name, function, self.scope.catalog.runs_as) {
             self.needs.execute(schema, name, &function.arguments);
         } else {
             self.needs.metadata();
@@ -128,7 +134,44 @@ impl<'t> Walk<'t> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_harmless, is_reaching};
+    use super::{is_harmless, is_reaching, needs_execute};
+    use crate::sql::catalog::{Function, Language, Origin, RunsAs, Volatility};
+
+    #[test]
+    fn what_a_function_says_of_itself_counts_where_the_server_checks_its_body() {
+        use Language::{Compiled, Interpreted};
+        use Origin::{Extension, User};
+        use Volatility::{Immutable, Stable, Volatile};
+        // Language, origin, volatility: without a second lock, with one.
+        for (language, origin, volatility, alone, held) in [
+            (Interpreted, User, Immutable, true, false),
+            (Interpreted, User, Stable, true, false),
+            (Interpreted, User, Volatile, true, true),
+            (Compiled, User, Immutable, false, false),
+            (Compiled, User, Stable, false, false),
+            (Compiled, User, Volatile, true, true),
+            (Interpreted, Extension, Immutable, false, false),
+            (Interpreted, Extension, Stable, true, false),
+            (Interpreted, Extension, Volatile, true, true),
+            (Compiled, Extension, Volatile, true, true),
+        ] {
+            let function =
+                Function { language, origin, volatility, public: true, ..Function::default() };
+            let found = [RunsAs::ServiceAccount, RunsAs::OwnRole]
+                .map(|runs_as| needs_execute("f", &function, runs_as));
+            assert_eq!(found, [alone, held], "{language:?} {origin:?} {volatility:?}");
+            // What runs as its owner, and what PUBLIC may not execute, has to be granted in any case.
+            for function in [
+                Function { definer: true, ..function.clone() },
+                Function { public: false, ..function.clone() },
+            ] {
+                assert!(needs_execute("f", &function, RunsAs::OwnRole), "{function:?}");
+            }
+        }
+        let crosstab =
+            Function { origin: Extension, volatility: Stable, public: true, ..Function::default() };
+        assert!(needs_execute("crosstab", &crosstab, RunsAs::OwnRole));
+    }
 
     #[test]
     fn the_dangerous_are_not_harmless() {

@@ -139,9 +139,7 @@ impl<'t> Walk<'t> {
     }
 
     fn prepare(&mut self, prepare: &'t PrepareStmt) -> Walked<Kind> {
-        for argument in prepare.argtypes() {
-            self.type_name(argument)?;
-        }
+        self.declare_parameters(prepare)?;
         let body = self.optimizable(prepare.query())?;
         self.nothing_deferred("PREPARE")?;
         let name = prepare.name().unwrap_or_default().into();

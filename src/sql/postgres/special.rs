@@ -180,8 +180,10 @@ impl<'t> Walk<'t> {
             Some(named @ (Named::Literal(_) | Named::Parameter(_))) => {
                 self.deferred(DeferredKind::Name, vec![named.into()])
             }
-            // A computed name tells at most whether something of that name is in the catalogs, which
-            // are there to be read; so do numbers.
+            // The server asks for USAGE of the schema and nothing else: whoever looks up a computed name
+            // learns at most whether something of that name is in the catalogs, which are there to be
+            // read. So does a number. What asks for more of the caller has a rule of its own above, or is
+            // among those that need EXECUTE.
             Some(Named::Null) | None => Ok(()),
         }
     }

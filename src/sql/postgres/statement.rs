@@ -78,6 +78,7 @@ pub(super) fn message(
         let mut walk = Walk::new(scope);
         let walked = walk.statement(raw.stmt()).and_then(|kind| {
             walk.as_caller()?;
+            walk.check_parameters()?;
             Ok(kind)
         });
         if let Some(schema) = missing

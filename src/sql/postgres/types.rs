@@ -5,6 +5,7 @@ use pg_raw_parse::nodes::{TypeCast, TypeName};
 
 use super::needs::Target;
 use super::overload::{Argument, may_become};
+use super::rivals::Rivals;
 use super::special::names_objects;
 use super::walk::{Walk, Walked, undefined, unsupported};
 use crate::sql::access::Operation;
@@ -23,7 +24,7 @@ impl<'t> Walk<'t> {
             [name] => {
                 for (_, objects) in self.path() {
                     if let Some(overloads) = objects.operators.get(*name) {
-                        self.operators(overloads, left, right)?;
+                        self.operators(Some(name), overloads, left, right)?;
                     }
                 }
                 Ok(())
@@ -35,7 +36,7 @@ impl<'t> Walk<'t> {
                 }
                 self.uses_schema(schema);
                 match objects.operators.get(*name) {
-                    Some(overloads) => self.operators(overloads, left, right),
+                    Some(overloads) => self.operators(None, overloads, left, right),
                     None if schema == "pg_catalog" => Ok(()),
                     None => undefined("42883", format!("operator does not exist: {schema}.{name}")),
                 }
@@ -46,6 +47,7 @@ impl<'t> Walk<'t> {
 
     fn operators(
         &mut self,
+        bare: Option<&str>,
         overloads: &'t [Operator],
         left: Option<Node<'t>>,
         right: Option<Node<'t>>,
@@ -58,8 +60,12 @@ impl<'t> Walk<'t> {
         };
         let (is_prefix, is_postfix) = (absent(left), absent(right));
         let (left, right) = (known(left), known(right));
-        for operator in overloads {
-            let catalog = self.scope.catalog;
+        let catalog = self.scope.catalog;
+        // A name with its schema means what is in that schema only.
+        let rivals = bare.map(|name| Rivals::new(catalog, name, left, right));
+        let may_be =
+            |operator: &&Operator| rivals.as_ref().is_none_or(|rivals| rivals.may_be(operator));
+        for operator in overloads.iter().filter(may_be) {
             let arity = (operator.left == 0) == is_prefix && (operator.right == 0) == is_postfix;
             let fits = (is_prefix || may_become(catalog, left, operator.left))
                 && (is_postfix || may_become(catalog, right, operator.right));
@@ -76,6 +82,7 @@ impl<'t> Walk<'t> {
         let Some(name) = cast.type_name() else { return Ok(()) };
         self.type_name(name)?;
         let names: Vec<&str> = name.names().iter().filter_map(|name| name.sval()).collect();
+        self.cast_gives_type(&names, cast.arg())?;
         if names_objects(&names) {
             self.names_object(cast.arg())?;
         }
@@ -127,6 +134,9 @@ impl<'t> Walk<'t> {
     /// `type(value)`, which is `value::type`; whether the name is that of a type.
     pub(super) fn casts_by_call(&mut self, name: &str, value: Option<Node<'t>>) -> Walked<bool> {
         let Some(schema) = self.type_in_path(name) else { return Ok(false) };
+        if let Some(value) = value {
+            self.cast_gives_type(&[name], value)?;
+        }
         if names_objects(&[name])
             && let Some(value) = value
         {

@@ -8,6 +8,7 @@ use super::Scope;
 use super::guarded::{is_system_schema, is_temporary_schema};
 use super::invoked::Use;
 use super::needs::{Needs, Target};
+use super::parameters::Parameters;
 use crate::sql::access::{Object, Operation};
 use crate::sql::catalog::{RelationKind, Schema};
 use crate::sql::statement::{Deferred, NotUnderstood};
@@ -133,6 +134,8 @@ pub(super) struct Walk<'t> {
     pub sets_path: bool,
     /// What hangs on parameters.
     pub deferred: Vec<Deferred>,
+    /// Its parameters.
+    pub parameters: Parameters,
     /// The one setting whose name the column `name` holds here.
     pub pinned_setting: Option<&'t str>,
     /// How many definitions this walk is inside of. Functions that those call are known beforehand.
@@ -162,6 +165,7 @@ impl<'t> Walk<'t> {
             connects: false,
             sets_path: false,
             deferred: Vec::new(),
+            parameters: Parameters::new(scope.parameters),
             pinned_setting: None,
             inside: 0,
             uses: Vec::new(),
@@ -319,12 +323,6 @@ impl<'t> Walk<'t> {
         if target.is_temporary() {
             refuse_code(target)?;
             self.reads_temporary = true;
-        }
-        if target.relation.bypassed_row_security {
-            return unsupported(format!(
-                "Row-level security is on for {}.{}, and the service account would bypass it.",
-                target.schema, target.name
-            ));
         }
         if target.relation.definition.is_some() {
             self.used(target)?;

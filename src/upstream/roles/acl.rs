@@ -3,7 +3,8 @@
 //! It is asked of [`grant::covers`](crate::grant::covers), object by object, so that the server allows what
 //! the proxy's decision allows and nothing else. Levels on a schema or database reach system schemas
 //! only where these are named. CREATE is left out: what a person's role made it would own, and no grant
-//! could take that back.
+//! could take that back. So is BYPASS ROW SECURITY: the server has it as an attribute of a role only, for every
+//! relation of every database.
 
 use std::collections::BTreeSet;
 
@@ -140,7 +141,10 @@ fn exists(operation: Operation, object: &Object, server_version: u32) -> bool {
     match object {
         Object::Relation(_) => match operation {
             Operation::Maintain => server_version >= MAINTAIN_SINCE,
-            Operation::Usage | Operation::Execute | Operation::Create => false,
+            Operation::Usage
+            | Operation::Execute
+            | Operation::Create
+            | Operation::BypassRowSecurity => false,
             _ => true,
         },
         Object::Sequence(_) => {

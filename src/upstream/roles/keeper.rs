@@ -221,7 +221,7 @@ impl Keeper {
             != catalog.as_ref().map(|it| it.version);
         if is_new {
             // After a failure, too: the server refuses what its roles do not reach yet.
-            self.catalogs_on.send_replace(catalog.map(as_roles_see_it));
+            self.catalogs_on.send_replace(catalog.map(|it| Arc::new(it.for_own_roles())));
         }
         (ok, next.map(|next| Timestamp::from(SystemTime::now()).until(next)))
     }
@@ -512,24 +512,6 @@ fn count(whose: &str, change: i32) -> i32 {
     let now = keepers.get(whose).copied().unwrap_or_default() + change;
     keepers.insert(whose.to_owned(), now);
     now
-}
-
-/// Row security holds for roles of ours, whatever the service account would bypass.
-fn as_roles_see_it(catalog: Arc<Catalog>) -> Arc<Catalog> {
-    let relations = |catalog: &Catalog| {
-        let mut relations = catalog.schemas.values().flat_map(|schema| schema.relations.values());
-        relations.any(|relation| relation.bypassed_row_security)
-    };
-    if !relations(&catalog) {
-        return catalog;
-    }
-    let mut seen = Catalog::clone(&catalog);
-    for schema in seen.schemas.values_mut() {
-        for relation in Arc::make_mut(schema).relations.values_mut() {
-            relation.bypassed_row_security = false;
-        }
-    }
-    Arc::new(seen)
 }
 
 /// Runs a statement after the savepoint. The error when it failed and the transaction goes on without

@@ -33,7 +33,7 @@ fn named(name: &str) -> &'static Shape {
 fn read_with(text: &str, limits: &ParseLimits) -> Result<Analysis, NotUnderstood> {
     let catalog = catalog();
     let path = path(&["pg_catalog", "public"]);
-    analyse(text, &Scope { catalog: &catalog, path: &path }, limits)
+    analyse(text, &Scope { catalog: &catalog, path: &path, parameters: &[] }, limits)
 }
 
 /// Does something on the stack that sessions have.
@@ -184,7 +184,7 @@ fn nothing_stalls() {
 fn a_point_select_is_quick() {
     let catalog = catalog();
     let path = path(&["pg_catalog", "public"]);
-    let scope = Scope { catalog: &catalog, path: &path };
+    let scope = Scope { catalog: &catalog, path: &path, parameters: &[] };
     let limits = ParseLimits::default();
     let text = "SELECT name, salary FROM colt WHERE id = $1";
     let started = Instant::now();

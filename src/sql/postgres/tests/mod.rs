@@ -3,6 +3,7 @@
 mod deep;
 mod kinds;
 mod messages;
+mod parameters;
 mod properties;
 mod table;
 mod temporary;
@@ -136,7 +137,11 @@ pub(super) fn read(text: &str) -> Result<Analysis, NotUnderstood> {
 pub(super) fn read_with(text: &str, names: &[&str]) -> Result<Analysis, NotUnderstood> {
     let catalog = catalog();
     let path = path(names);
-    analyse(text, &Scope { catalog: &catalog, path: &path }, &ParseLimits::default())
+    analyse(
+        text,
+        &Scope { catalog: &catalog, path: &path, parameters: &[] },
+        &ParseLimits::default(),
+    )
 }
 
 /// The only statement of a message.

@@ -35,7 +35,7 @@ fn with_temporary() -> Catalog {
 }
 
 fn read_in(catalog: &Catalog, names: &[&str], text: &str) -> Result<Analysis, NotUnderstood> {
-    analyse(text, &Scope { catalog, path: &path(names) }, &ParseLimits::default())
+    analyse(text, &Scope { catalog, path: &path(names), parameters: &[] }, &ParseLimits::default())
 }
 
 fn read(text: &str) -> Vec<String> {
