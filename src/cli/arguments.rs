@@ -57,6 +57,12 @@ pub fn token_duration(text: &str) -> Result<String, String> {
     as_written(text, &Bounds { what: "a token lives", min: SHORTEST, max: Duration::MAX })
 }
 
+/// How far back.
+pub fn past(text: &str) -> Result<Duration, String> {
+    let bounds = Bounds { what: "a look back is", min: SHORTEST, max: Duration::MAX };
+    duration::parse(text, &bounds).map_err(|error| error.to_string())
+}
+
 fn as_written(text: &str, bounds: &Bounds<'_>) -> Result<String, String> {
     duration::parse(text, bounds).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }

@@ -56,14 +56,19 @@ struct Wanted {
     session: Option<String>,
 }
 
+/// The file that the proxy writes its stream to.
+pub(super) async fn file(client: &Client) -> Result<PathBuf, Failure> {
+    let place: AuditPlace = client.get("/v1/audit").await?;
+    place.file.map(PathBuf::from).ok_or_else(|| {
+        let sentence = "the proxy writes its audit stream to standard output only";
+        Failure::Failed(sentence.into())
+    })
+}
+
 /// Does it.
 pub async fn run(arguments: Arguments, client: &Client) -> Result<Exit, Failure> {
     let output = arguments.output.open();
-    let place: AuditPlace = client.get("/v1/audit").await?;
-    let Some(file) = place.file.map(PathBuf::from) else {
-        let sentence = "the proxy writes its audit stream to standard output only";
-        return Err(Failure::Failed(sentence.into()));
-    };
+    let file = file(client).await?;
     let unreadable = |error| Failure::Failed(format!("{}: {error}", file.display()));
     match arguments.verb {
         Verb::Tail { follow, lines, wanted } => {

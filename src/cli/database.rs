@@ -1,12 +1,24 @@
 //! `daypass database`.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
 use clap::Subcommand;
+use serde_json::Value;
 
 use super::client::Client;
-use super::output::{say, write};
-use super::rows::Word;
+use super::output::{Output, say, write};
+use super::rows::{StandingUse, Word};
 use super::{Exit, Failure, OutputOption, arguments};
+use crate::audit::tail::{self, Filter};
 use crate::control::model::{Finding, List, Standing, Weight};
+use crate::grant::denial::shell_line;
+use crate::grant::privilege::{self, Privilege};
+use crate::sql::Engine;
+use crate::time::Timestamp;
+
+/// What lines that ask in place of standing privileges ask for: a day's work.
+const ASKED_FOR: Duration = Duration::from_hours(8);
 
 const CHECK: &str = "\
 Findings go to standard error, the SQL that mends them to standard output: a
@@ -14,7 +26,12 @@ superuser reads it, and then runs it in that database. Exits with 1 when grants
 cannot be given or held to.";
 
 const AUDIT: &str = "\
-Privileges are written as `daypass request create --privilege` takes them.";
+Privileges are written as `daypass request create --privilege` takes them.
+
+With --since, the proxy's audit file says what the principal of each role's
+name has used of them through the proxy since then, and when last. What roles
+do past the proxy is not there. For each privilege there is the line with which
+its holder would ask for it instead.";
 
 /// Arguments of `database`.
 #[derive(clap::Args)]
@@ -38,9 +55,85 @@ enum Verb {
     #[command(after_help = AUDIT)]
     Audit {
         /// The database, as the configuration names it
-        #[arg(value_parser = arguments::path_word)]
         database: String,
+        /// Say what was used in that time: 30d
+        #[arg(long, value_name = "DURATION", value_parser = arguments::past)]
+        since: Option<Duration>,
     },
+}
+
+/// What was used, by principal: an access in the grammar of grants, and when last.
+type Uses = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Lists standing privileges beside what the audit file says of their use.
+async fn used(
+    items: Vec<Standing>,
+    database: &str,
+    since: Duration,
+    client: &Client,
+    output: &Output,
+) -> Result<(), Failure> {
+    let file = super::audit::file(client).await?;
+    let now = Timestamp::from(SystemTime::now());
+    let from = Timestamp::from_micros(
+        now.micros().saturating_sub(u64::try_from(since.as_micros()).unwrap_or(u64::MAX)),
+    );
+    let filter = Filter {
+        kind: Some("decision".into()),
+        database: Some(database.to_owned()),
+        ..Filter::default()
+    };
+    let mut uses = Uses::new();
+    let first = tail::since(&file, from, &filter, |record| note(record, &mut uses));
+    let first = first.map_err(|error| Failure::Failed(format!("{}: {error}", file.display())))?;
+    if let Some(first) = first {
+        say(&format!("{} goes back to {first} only", file.display()));
+    }
+    let items: Vec<_> = items.into_iter().map(|it| beside(it, database, &uses)).collect();
+    output.list(&items)?;
+    if !output.is_json() {
+        let lines = items.iter().filter_map(|it| Some((&it.standing.role, it.request.as_ref()?)));
+        for (role, line) in lines {
+            write(&format!("# {role}\n{line}\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes what an allowed statement used. Records come latest first.
+fn note(record: &Value, uses: &mut Uses) {
+    let text = |key: &str| record.get(key).and_then(Value::as_str);
+    let (Some(principal), Some(time), Some("allow")) =
+        (text("principal"), text("time"), text("decision"))
+    else {
+        return;
+    };
+    let accesses = record.get("accesses").and_then(Value::as_array).into_iter().flatten();
+    let of = uses.entry(principal.to_owned()).or_default();
+    for access in accesses.filter_map(Value::as_str) {
+        of.entry(access.to_owned()).or_insert_with(|| time.to_owned());
+    }
+}
+
+/// A standing privilege, what its role's principal used of it, and how it would be asked for.
+fn beside(standing: Standing, database: &str, uses: &Uses) -> StandingUse {
+    let read = |text: &str| privilege::parse(text, Engine::Postgres, database).ok();
+    // Attributes of roles are no privileges, and nobody can ask for them.
+    let Some(held) = read(&standing.privilege) else {
+        return StandingUse { standing, used: None, last_used: None, request: None };
+    };
+    let mut items = Vec::new();
+    let mut last_used: Option<&String> = None;
+    for (access, time) in uses.get(&standing.role).into_iter().flatten() {
+        if let Some(part) = read(access).and_then(|access| held.used_by(&access)) {
+            items.extend(part.items);
+            last_used = last_used.max(Some(time));
+        }
+    }
+    let used = (!items.is_empty()).then(|| Privilege::new(items, held.object.clone()).to_string());
+    let asked = used.clone().unwrap_or_else(|| standing.privilege.clone());
+    let request = Some(shell_line(database, &[asked], ASKED_FOR));
+    StandingUse { used, last_used: last_used.cloned(), request, standing }
 }
 
 /// Does it.
@@ -63,10 +156,14 @@ pub async fn run(arguments: Arguments, client: &Client) -> Result<Exit, Failure>
             let wrong = list.items.iter().any(|finding| finding.weight == Weight::Error);
             return Ok(if wrong { Exit::Failed } else { Exit::Done });
         }
-        Verb::Audit { database } => {
-            let path = format!("/v1/databases/{database}/standing");
-            let list: List<Standing> = client.get(&path).await?;
-            output.list(&list.items)?;
+        Verb::Audit { database, since } => {
+            let word = arguments::path_word(&database).map_err(Failure::Failed)?;
+            let list: List<Standing> =
+                client.get(&format!("/v1/databases/{word}/standing")).await?;
+            match since {
+                None => output.list(&list.items)?,
+                Some(since) => used(list.items, &database, since, client, &output).await?,
+            }
         }
     }
     Ok(Exit::Done)

@@ -217,6 +217,39 @@ impl Present for Standing {
     }
 }
 
+/// A standing privilege beside what was used of it.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StandingUse {
+    /// Which.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// The part that was used, in the grammar of grants.
+    pub used: Option<String>,
+    /// When last.
+    pub last_used: Option<String>,
+    /// How its holder would ask for what was used, or else for all of it.
+    pub request: Option<String>,
+}
+
+impl Present for StandingUse {
+    const HEADINGS: &'static [&'static str] =
+        &["ROLE", "PRIVILEGE", "THROUGH", "USED", "LAST USED"];
+
+    fn cells(&self) -> Vec<String> {
+        // Nothing is known of the use of attributes.
+        let unused = if self.request.is_some() { "not seen" } else { "" };
+        let mut cells = self.standing.cells();
+        cells.push(self.used.clone().unwrap_or_else(|| unused.to_owned()));
+        cells.push(self.last_used.clone().unwrap_or_default());
+        cells
+    }
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        Self::HEADINGS.iter().copied().zip(self.cells()).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

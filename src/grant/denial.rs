@@ -113,11 +113,7 @@ impl Denial {
         suggested: Duration,
     ) -> RequestLines {
         let texts = self.asked_for(engine);
-        let mut shell = format!("daypass request create --database {}", shell_quoted(database));
-        for text in &texts {
-            let _ = write!(shell, " --privilege {}", always_shell_quoted(text));
-        }
-        let _ = write!(shell, " --for {} --reason '…'", duration::short(suggested));
+        let shell = shell_line(database, &texts, suggested);
         let sql = format!(
             "CALL daypass.request({}, '{}', 'why')",
             sql_quoted(&texts.join("; "), engine),
@@ -203,6 +199,16 @@ impl Capped {
     fn finish(self) -> String {
         self.text
     }
+}
+
+/// The line with which a shell asks for privileges.
+pub fn shell_line(database: &str, privileges: &[String], suggested: Duration) -> String {
+    let mut line = format!("daypass request create --database {}", shell_quoted(database));
+    for text in privileges {
+        let _ = write!(line, " --privilege {}", always_shell_quoted(text));
+    }
+    let _ = write!(line, " --for {} --reason '…'", duration::short(suggested));
+    line
 }
 
 /// Bare where a shell takes it as it is.

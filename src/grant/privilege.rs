@@ -130,6 +130,32 @@ impl Privilege {
         Self { items, object }
     }
 
+    /// The part of it that another uses: the same operation on the same object, and of columns those that both
+    /// have. `None` when there is none, and for levels.
+    pub fn used_by(&self, other: &Self) -> Option<Self> {
+        if self.object != other.object {
+            return None;
+        }
+        let uses = |item: &Item| {
+            let Item::Operation(operation, held) = item else { return None };
+            other.items.iter().find_map(|item| match (item, held) {
+                (Item::Operation(used, columns), None) if used == operation => {
+                    Some(Item::Operation(*used, columns.clone()))
+                }
+                (Item::Operation(used, None), Some(_)) if used == operation => {
+                    Some(Item::Operation(*used, held.clone()))
+                }
+                (Item::Operation(used, Some(columns)), Some(held)) if used == operation => {
+                    let both: BTreeSet<_> = columns.intersection(held).cloned().collect();
+                    (!both.is_empty()).then_some(Item::Operation(*used, Some(both)))
+                }
+                _ => None,
+            })
+        };
+        let items: Vec<_> = self.items.iter().filter_map(uses).collect();
+        (!items.is_empty()).then(|| Self::new(items, self.object.clone()))
+    }
+
     /// The smallest privilege that covers an access; `None` for metadata, which any privilege covers.
     pub fn for_access(access: &Access) -> Option<Self> {
         let (item, object) = match access {

@@ -112,3 +112,42 @@ fn standing_privileges_are_listed_as_requests_take_them() {
     let unknown = house.daypass.cli(&["database", "check", "a/b"]);
     assert!(unknown.stderr.contains("there is no database \"a/b\""), "{unknown:?}");
 }
+
+#[test]
+fn standing_privileges_are_listed_beside_what_was_used_of_them() {
+    let house = House::new();
+    house.server.sql_in(
+        "shop",
+        "CREATE ROLE tom LOGIN CREATEDB; GRANT SELECT, DELETE ON orders TO tom; \
+         GRANT SELECT ON customers TO tom",
+    );
+    house.daypass.grant("tom", "shop", &["READ ON DATABASE"]);
+    let token = house.daypass.token("tom");
+    house.daypass.psql("tom", &token, "shop", "SELECT id FROM orders").expect_success();
+    house.daypass.psql("tom", &token, "shop", "SELECT status FROM orders").expect_success();
+    // What is refused was not used.
+    house.daypass.psql("tom", &token, "shop", "DELETE FROM orders").expect_sqlstate("42501");
+    let last = house.daypass.wait_audit("the second query", |it| {
+        it["kind"] == "decision" && it["text"] == "SELECT status FROM orders"
+    });
+    house.daypass.wait_audit("the refusal", |it| it["decision"] == "deny");
+    let args = ["database", "audit", "shop", "--since", "1d"];
+    let mut listed = json(&house.daypass.cli(&[&args[..], &["--output", "json"]].concat()));
+    listed.retain(|it| it["role"] == "tom");
+    let [attribute, unused, used] = &listed[..] else { panic!("{listed:#?}") };
+    assert_eq!(attribute["privilege"], "CREATEDB");
+    assert_eq!((&attribute["used"], &attribute["request"]), (&Value::Null, &Value::Null));
+    assert_eq!(unused["privilege"], "SELECT ON public.customers");
+    assert_eq!((&unused["used"], &unused["last-used"]), (&Value::Null, &Value::Null));
+    assert_eq!(used["privilege"], "SELECT, DELETE ON public.orders");
+    assert_eq!(used["used"], "SELECT (id, status) ON public.orders");
+    assert_eq!(used["last-used"], last["time"]);
+    // The line is one that can be run as it is.
+    let line = used["request"].as_str().unwrap();
+    let expected = "daypass request create --database shop --privilege \
+                    'SELECT (id, status) ON public.orders' --for 8h --reason '…'";
+    assert_eq!(line, expected);
+    let output = house.daypass.cli(&args);
+    assert!(output.stderr.contains("audit.jsonl goes back to 2"), "{output:?}");
+    assert!(output.stdout.contains("not seen") && output.stdout.contains(expected), "{output:?}");
+}

@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::lines::LinesBackwards;
+use crate::time::Timestamp;
 
 pub use render::{render_header, render_line, render_record};
 
@@ -90,6 +91,35 @@ fn last_before(file: &File, end: u64, count: usize, filter: &Filter) -> io::Resu
     }
     lines.reverse();
     Ok(lines)
+}
+
+/// The wanted lines from a point of time on, the latest first, given to `take`; the time of the file's first
+/// record when that is later than `since`, so that what came before is not known.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn since(
+    path: &Path,
+    since: Timestamp,
+    filter: &Filter,
+    mut take: impl FnMut(&Value),
+) -> io::Result<Option<Timestamp>> {
+    let file = File::open(path)?;
+    let mut first = None;
+    for bytes in LinesBackwards::new(&file, whole_lines(&file)?)? {
+        let line = Line::read(&bytes?);
+        let time = line.record.get("time").and_then(Value::as_str);
+        if let Some(time) = time.and_then(|time| time.parse().ok()) {
+            if time < since {
+                return Ok(None);
+            }
+            first = Some(time);
+        }
+        if filter.matches(&line.record) {
+            take(&line.record);
+        }
+    }
+    Ok(first)
 }
 
 /// Where the last whole line of a file ends: what follows is being written.

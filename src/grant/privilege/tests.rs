@@ -269,3 +269,20 @@ proptest! {
         let _ = parse_list(&words.concat(), Engine::Mysql, "shop");
     }
 }
+
+#[test]
+fn what_is_used_of_a_privilege_is_the_part_that_both_have() {
+    for (held, used, part) in [
+        ("SELECT, DELETE ON a.t", "SELECT (x) ON a.t", Some("SELECT (x) ON a.t")),
+        ("SELECT (x, y) ON a.t", "SELECT (y, z) ON a.t", Some("SELECT (y) ON a.t")),
+        ("SELECT (x) ON a.t", "SELECT ON a.t", Some("SELECT (x) ON a.t")),
+        ("SELECT (x) ON a.t", "SELECT (y) ON a.t", None),
+        ("INSERT ON a.t", "SELECT ON a.t", None),
+        ("SELECT ON a.t", "SELECT ON a.u", None),
+        ("USAGE ON SEQUENCE a.s", "USAGE ON SEQUENCE a.s", Some("USAGE ON SEQUENCE a.s")),
+    ] {
+        let read = |text: &str| parse_stored(text).unwrap();
+        let found = read(held).used_by(&read(used)).map(|part| part.to_string());
+        assert_eq!(found.as_deref(), part, "{held} by {used}");
+    }
+}

@@ -1,8 +1,11 @@
 //! Tests of the analyser as a whole, on a small fixture catalog.
 
 mod deep;
+#[path = "../../../../tests/oracle/generator.rs"]
+mod generator;
 mod kinds;
 mod messages;
+mod metamorphic;
 mod parameters;
 mod properties;
 mod table;
@@ -110,7 +113,7 @@ pub(super) fn catalog() -> Catalog {
 }
 
 /// Functions of users, volatile, by the types of their arguments.
-fn overloads(list: &[&str]) -> Vec<Function> {
+pub(super) fn overloads(list: &[&str]) -> Vec<Function> {
     let number = |name: &str| match name {
         "integer" => 23,
         "text" => 25,

@@ -9,7 +9,7 @@ use super::{outcome, read};
 use crate::sql::statement::Class;
 
 /// Statements of the tables.
-fn corpus() -> Vec<String> {
+pub(super) fn corpus() -> Vec<String> {
     let tables = [
         include_str!("queries.txt"),
         include_str!("changes.txt"),
