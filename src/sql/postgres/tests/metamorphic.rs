@@ -68,8 +68,9 @@ struct Read {
 fn read(text: &str) -> Option<Read> {
     thread_local!(static CATALOG: Catalog = widened());
     let path = path(&["pg_catalog", "public"]);
-    let result = CATALOG
-        .with(|catalog| analyse(text, &Scope { catalog, path: &path }, &ParseLimits::default()));
+    let result = CATALOG.with(|catalog| {
+        analyse(text, &Scope { catalog, path: &path, parameters: &[] }, &ParseLimits::default())
+    });
     let needs = outcome(&result).into_iter().collect();
     let [statement] = &*result.ok()?.statements else { return None };
     Some(Read {
