@@ -203,8 +203,9 @@ proptest! {
                     || (it.role == OWNER && it.member == ddl.role)
             })
         };
-        let led = observed.members.iter().filter(|it| leads(it)).count();
-        prop_assert_eq!(led, ddl.map_or(0, |ddl| ddl.members.len() + 1));
+        let led = observed.members.iter().filter(|it| leads(it));
+        let led: BTreeSet<_> = led.map(|it| (&it.role, &it.member)).collect();
+        prop_assert_eq!(led.len(), ddl.map_or(0, |ddl| ddl.members.len() + 1));
         for it in observed.members.iter().filter(|it| *it.member != *observed.service.name) {
             let is_set = |login: &WantedLogin| login.sets.contains(&it.role);
             prop_assert!(leads(it) || wanted.logins.get(&it.member).is_some_and(is_set));
