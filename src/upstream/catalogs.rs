@@ -33,9 +33,10 @@ const SHARE: u32 = 50;
 const VERSION_MIN: u32 = 130_000;
 
 /// What the account may have set for its sessions must not change what our statements mean, nor end
-/// them. JIT would compile for longer than they run.
+/// them. JIT would compile for longer than they run. Where the server has no statistics of its own catalogs yet
+/// (right after many tables were made) it takes them for small, and nested loops for cheap.
 const SESSION: &str = "SET search_path = pg_catalog, pg_temp; SET quote_all_identifiers = off; \
-    SET jit = off; SET statement_timeout = 0; SET lock_timeout = 0; \
+    SET jit = off; SET enable_nestloop = off; SET statement_timeout = 0; SET lock_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0";
 
 /// Versions are given out once a process, so that no two catalogs share one, whatever server they are

@@ -14,14 +14,16 @@ use super::loading::{Loading, Oid, oid};
 use crate::sql::catalog::{Definition, Policy, Routine, SequenceDefault};
 
 /// `(what, object, function)`: what is `v` (a view's query or a table's rule), `w` (runs on writes),
-/// `p` (row security) or `t` (a domain's check).
-pub(super) const CLOSED: &str = "WITH pattern AS (SELECT ':(?:funcid|opfuncid|aggfnoid|winfnoid) (' \
+/// `p` (row security) or `t` (a domain's check). Most defaults are constants, which call nothing, and few
+/// of the others match: only those are taken apart.
+pub(super) const CLOSED: &str = "WITH pattern AS MATERIALIZED (SELECT ':(?:funcid|opfuncid|aggfnoid|winfnoid) (' \
         || string_agg(oid::text, '|') || ') ' AS p FROM pg_proc p WHERE proacl IS NOT NULL \
         AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) \
             WHERE grantee = 0 AND privilege_type = 'EXECUTE')), \
     trees (what, object, tree) AS ( \
         SELECT 'v', ev_class, concat(ev_action, ev_qual) FROM pg_rewrite \
         UNION ALL SELECT 'w', adrelid, adbin::text FROM pg_attrdef \
+            WHERE adbin::text NOT LIKE '{CONST %' \
         UNION ALL SELECT 'w', conrelid, conbin::text FROM pg_constraint \
             WHERE conbin IS NOT NULL AND conrelid <> 0 \
         UNION ALL SELECT 'w', indrelid, concat(indexprs, indpred) FROM pg_index \
@@ -31,8 +33,10 @@ pub(super) const CLOSED: &str = "WITH pattern AS (SELECT ':(?:funcid|opfuncid|ag
         UNION ALL SELECT 'w', tgrelid, tgqual::text FROM pg_trigger WHERE tgqual IS NOT NULL \
         UNION ALL SELECT 'p', polrelid, concat(polqual, polwithcheck) FROM pg_policy \
         UNION ALL SELECT 't', contypid, conbin::text FROM pg_constraint \
-            WHERE conbin IS NOT NULL AND contypid <> 0) \
-    SELECT DISTINCT what, object, found[1] FROM pattern, trees, regexp_matches(tree, p, 'g') found";
+            WHERE conbin IS NOT NULL AND contypid <> 0), \
+    matching AS MATERIALIZED (SELECT * FROM trees WHERE tree ~ (SELECT p FROM pattern)) \
+    SELECT DISTINCT what, object, found[1] \
+    FROM pattern, matching, regexp_matches(tree, p, 'g') found";
 
 /// A sequence is there when the default names it by a constant, as `serial` does.
 pub(super) const DEFAULTS: &str = "SELECT d.adrelid, a.attname, s.oid FROM pg_attrdef d \
@@ -40,7 +44,7 @@ pub(super) const DEFAULTS: &str = "SELECT d.adrelid, a.attname, s.oid FROM pg_at
     LEFT JOIN (pg_depend n JOIN pg_class s ON n.refclassid = 'pg_class'::regclass \
         AND s.oid = n.refobjid AND s.relkind = 'S') \
         ON n.classid = 'pg_attrdef'::regclass AND n.objid = d.oid \
-    WHERE d.adbin::text ~ (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc \
+    WHERE d.adbin::text NOT LIKE '{CONST %' AND d.adbin::text ~ (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc \
         WHERE pronamespace = 'pg_catalog'::regnamespace \
         AND proname IN ('nextval', 'currval', 'setval', 'lastval'))";
 

@@ -21,10 +21,13 @@ pub enum Extent {
 
 /// Under a path of `pg_catalog` alone nothing in our statements can mean something of a user's making,
 /// and no time limit of the client's ends them. All of that is taken back behind them.
-const SETTINGS: [&str; 3] = [
+const SETTINGS: [&str; 5] = [
     "SET LOCAL search_path = pg_catalog, pg_temp",
     "SET LOCAL statement_timeout = 0",
     "SET LOCAL quote_all_identifiers = off",
+    // As for the service connection.
+    "SET LOCAL enable_nestloop = off",
+    "SET LOCAL jit = off",
 ];
 
 /// Around our statements in the client's transaction, and between two of its transactions.
@@ -150,7 +153,9 @@ mod tests {
         shared.schemas.insert("public".into(), Arc::default());
         let mut reading = Reading::new(Extent::Temporary);
         assert!(!reading.query(true).contains("BEGIN") && reading.query(false).contains("COMMIT"));
-        let own: [&[&[&str]]; 9] = [
+        let own: [&[&[&str]]; 11] = [
+            &[],
+            &[],
             &[],
             &[],
             &[],
@@ -174,7 +179,7 @@ mod tests {
         let shared = Catalog::default();
         for (level, told) in [("serializable", false), ("read committed", true)] {
             let mut reading = Reading::new(Extent::Everything);
-            feed(&mut reading, &[&[], &[], &[], &[], &[&[level]], &[&["1", "new", "f"]]]);
+            feed(&mut reading, &[&[], &[], &[], &[], &[], &[], &[&[level]], &[&["1", "new", "f"]]]);
             let (catalog, complete) = reading.finish(&shared);
             assert_eq!((complete, catalog.schemas.contains_key("new")), (told, told), "{level}");
         }
