@@ -221,13 +221,13 @@ impl Keeper {
     async fn look(&mut self, cause: Cause) -> Result<Arc<Catalog>, UpstreamError> {
         // Taken out, so that a connection that failed or was given up half-way is dropped.
         let known = match self.known.take() {
-            None => self.load(self.connect().await?, cause).await?,
+            None => self.load(self.connect().await?, None, cause).await?,
             Some(mut known) => {
                 // Whatever was said before this look begins is seen by it.
                 known.connection.notified = false;
                 let check = fingerprint::changed(&mut known.connection, &mut known.fingerprint);
                 if within(CHECK_MAX, "asking for changes of the catalog", check).await? {
-                    self.load(known.connection, cause).await?
+                    self.load(known.connection, Some(known.catalog), cause).await?
                 } else {
                     known
                 }
@@ -254,13 +254,19 @@ impl Keeper {
         Ok(connection)
     }
 
-    async fn load(&self, mut connection: Connection, cause: Cause) -> Result<Known, UpstreamError> {
+    /// `since` was read over this connection.
+    async fn load(
+        &self,
+        mut connection: Connection,
+        since: Option<Arc<Catalog>>,
+        cause: Cause,
+    ) -> Result<Known, UpstreamError> {
         // The others are told first, so that they look while this one loads. What was heard is not passed on:
         // whoever listens has heard it, too.
         if cause == Cause::Own && self.publish.borrow().is_some() {
             accepted(client::query(&mut connection, NOTIFY), "telling other proxies").await?;
         }
-        let load = catalog::load(&mut connection);
+        let load = catalog::load(&mut connection, since.as_deref());
         let (mut fresh, fingerprint) = within(LOAD_MAX, "loading the catalog", load).await?;
         let before = self.publish.borrow().clone();
         let catalog = match before {
