@@ -59,7 +59,7 @@ impl Known {
 /// Whether it is the proxy's own question after a session's own names.
 fn asks_for_names(text: &str) -> bool {
     [Extent::Temporary, Extent::Everything].into_iter().any(|extent| {
-        let reading = Reading::new(extent);
+        let reading = Reading::new(extent, &CATALOG);
         [true, false].into_iter().any(|inside| text == reading.query(inside))
     })
 }

@@ -26,6 +26,8 @@ pub struct Catalog {
     pub public_temporary: bool,
     /// With whose rights statements run, and what functions do inside.
     pub runs_as: RunsAs,
+    /// Where the server stood, for whoever reads again only what has changed; `None` for what one session sees.
+    pub mark: Option<Arc<Mark>>,
 }
 
 /// With whose rights statements run at the server.
@@ -36,6 +38,25 @@ pub enum RunsAs {
     ServiceAccount,
     /// Those of a role of the principal's own, which the server holds to its grants.
     OwnRole,
+}
+
+/// Where a server stood when a catalog was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The oldest transaction that was under way (`pg_snapshot_xmin`). What older ones wrote was seen.
+    pub horizon: u64,
+    /// When the server was started, microseconds: another server, or the same after a restart, has another.
+    pub started: i64,
+    /// `pg_database.oid`.
+    pub database: u32,
+    /// Names of schemas by number.
+    pub schemas: HashMap<u32, Box<str>>,
+    /// Relations by number: schema and name.
+    pub relations: HashMap<u32, (u32, Box<str>)>,
+    /// Functions that PUBLIC may not execute, by number.
+    pub closed: Vec<u32>,
+    /// Rows of the server's catalogs with an expression that calls one of those, by number.
+    pub calling: Vec<u32>,
 }
 
 /// `pg_type.oid`; 0 stands for none.

@@ -9,7 +9,7 @@ use super::definitions;
 use super::error::UpstreamError;
 use super::fingerprint::{self, Fingerprint};
 use super::loading::{Loading, Take};
-use crate::sql::catalog::Catalog;
+use crate::sql::catalog::{Catalog, Mark};
 
 /// One moment for all statements. Catalogs have no row-level security and no user code to run.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
@@ -20,12 +20,30 @@ const SCHEMAS: &str = "SELECT oid, nspname, NOT EXISTS (SELECT FROM aclexplode(n
         WHERE grantee = 0 AND privilege_type = 'USAGE') \
     FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_[0-9]'";
 
+/// Where the server stands. The first transaction that was not over: whatever older ones wrote is seen.
+const MARK: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot()), \
+    (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, oid \
+    FROM pg_database WHERE datname = current_database()";
+
+/// What of them still exists, in handfuls. Only needed where the rest is known from before.
+const EXISTING: &str = "SELECT string_agg(oid::text, ' ') FROM pg_class \
+    WHERE $known AND relpersistence <> 't' AND relnamespace <> 'pg_toast'::regnamespace \
+    GROUP BY oid::bigint / 1024";
+
 /// What stands in pg_toast only its owner may read, and nobody does by name.
-///
-/// The last column: a trigger, rule, default, check, policy, index or view of it calls a function or
-/// operator that somebody made (the server's own have no rows in pg_depend), or one of a relation that
-/// is read or written through it does: a partition or child, one whose foreign key acts, a view's.
-const RELATIONS: &str = "WITH RECURSIVE through (upper, lower) AS ( \
+const RELATIONS: &str = "SELECT oid, relnamespace, relname, relkind FROM pg_class \
+    WHERE age(xmin) <= $since \
+    AND relpersistence <> 't' AND relnamespace <> 'pg_toast'::regnamespace";
+
+/// Row security that whoever asks would bypass.
+const BYPASSED: &str = "SELECT c.oid FROM pg_class c CROSS JOIN pg_roles r \
+    WHERE r.rolname = current_user AND c.relrowsecurity AND (r.rolsuper OR r.rolbypassrls \
+        OR (NOT c.relforcerowsecurity AND pg_has_role(r.oid, c.relowner, 'USAGE')))";
+
+/// A trigger, rule, default, check, policy, index or view of it calls a function or operator that
+/// somebody made (the server's own have no rows in pg_depend), or one of a relation that is read or
+/// written through it does: a partition or child, one whose foreign key acts, a view's.
+const CODED: &str = "WITH RECURSIVE through (upper, lower) AS ( \
         SELECT inhparent, inhrelid FROM pg_inherits \
         UNION ALL SELECT confrelid, conrelid FROM pg_constraint WHERE contype = 'f' \
             AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd')) \
@@ -41,17 +59,16 @@ const RELATIONS: &str = "WITH RECURSIVE through (upper, lower) AS ( \
                 'pg_attrdef'::regclass, 'pg_constraint'::regclass, 'pg_policy'::regclass, \
                 'pg_class'::regclass) AND r.refclassid = 'pg_class'::regclass \
         UNION SELECT t.upper FROM code JOIN through t ON t.lower = code.oid) \
-    SELECT c.oid, c.relnamespace, c.relname, c.relkind, \
-    c.relrowsecurity AND (r.rolsuper OR r.rolbypassrls \
-        OR (NOT c.relforcerowsecurity AND pg_has_role(r.oid, c.relowner, 'USAGE'))), \
-    c.oid IN (SELECT oid FROM code) FROM pg_class c CROSS JOIN pg_roles r \
-    WHERE r.rolname = current_user \
-    AND c.relpersistence <> 't' AND c.relnamespace <> 'pg_toast'::regnamespace";
+    SELECT oid FROM code";
 
-const COLUMNS: &str = "SELECT attrelid, attname, atttypid FROM pg_attribute \
-    WHERE attnum > 0 AND NOT attisdropped AND attrelid IN (SELECT oid FROM pg_class \
-        WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND relpersistence <> 't') \
-    ORDER BY attrelid, attnum";
+/// Of a relation one of whose columns has changed, all; those that were dropped without a name.
+const COLUMNS: &str = "WITH readable AS MATERIALIZED (SELECT oid, age(xmin) <= $since AS new \
+        FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND relpersistence <> 't'), \
+    changed AS MATERIALIZED (SELECT oid FROM readable WHERE new \
+        UNION SELECT attrelid FROM pg_attribute WHERE $known AND attnum > 0 AND age(xmin) <= $since) \
+    SELECT attrelid, CASE WHEN NOT attisdropped THEN attname END, atttypid FROM pg_attribute \
+    WHERE attnum > 0 AND attrelid IN (SELECT oid FROM changed) \
+    AND attrelid IN (SELECT oid FROM readable) ORDER BY attrelid, attnum";
 
 /// `serial` depends automatically on its column, an identity column's sequence internally.
 const SEQUENCES: &str = "SELECT d.objid, d.refobjid, a.attname FROM pg_class s \
@@ -106,10 +123,12 @@ const OWN_SCHEMA: &str =
     "SELECT oid, nspname, false FROM pg_namespace WHERE oid = pg_my_temp_schema()";
 
 /// Its relations. A policy on one would be of its own making.
-const OWN_RELATIONS: &str = "SELECT oid, relnamespace, relname, relkind, false, \
-    (relhasrules AND relkind <> 'v') OR EXISTS (SELECT FROM pg_trigger t \
-        WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
-    FROM pg_class c WHERE relnamespace = pg_my_temp_schema()";
+const OWN_RELATIONS: &str = "SELECT oid, relnamespace, relname, relkind FROM pg_class \
+    WHERE relnamespace = pg_my_temp_schema()";
+
+const OWN_CODED: &str = "SELECT oid FROM pg_class c WHERE relnamespace = pg_my_temp_schema() \
+    AND ((relhasrules AND relkind <> 'v') OR EXISTS (SELECT FROM pg_trigger t \
+        WHERE t.tgrelid = c.oid AND NOT t.tgisinternal))";
 
 const OWN_COLUMNS: &str = "SELECT attrelid, attname, atttypid FROM pg_attribute \
     WHERE attnum > 0 AND NOT attisdropped AND attrelid IN (SELECT oid FROM pg_class \
@@ -123,7 +142,10 @@ const OWN_TYPES: &str = "SELECT oid, typnamespace, typname, typtype, typcategory
 /// What is read, in this order: each statement, and who takes its rows.
 pub(super) const PARTS: &[(&str, Take)] = &[
     (SCHEMAS, Loading::schema),
+    (EXISTING, Loading::existing),
     (RELATIONS, Loading::relation),
+    (BYPASSED, Loading::bypassed),
+    (CODED, Loading::coded),
     (COLUMNS, Loading::column),
     (SEQUENCES, Loading::sequence),
     (FUNCTIONS, Loading::function),
@@ -142,21 +164,69 @@ pub(super) const PARTS: &[(&str, Take)] = &[
 pub(super) const OWN_PARTS: &[(&str, Take)] = &[
     (OWN_SCHEMA, Loading::schema),
     (OWN_RELATIONS, Loading::relation),
+    (OWN_CODED, Loading::coded),
     (OWN_COLUMNS, Loading::column),
     (OWN_TYPES, Loading::type_),
 ];
 
-/// Catalog and fingerprint of one moment. The version is 0, for whoever keeps the catalog to set.
+/// The text of a part: all of it, or what has changed since `mark` and what tells what has gone.
+///
+/// A row that was written by a transaction older than the mark's horizon was seen by it. `xmin` keeps its number when
+/// it is frozen, and so may seem newer than it is, but never older, as long as fewer than 2^31 transactions lie
+/// between; beyond half of that, and at another server, all is read.
+pub(super) fn text(sql: &str, mark: Option<&Mark>) -> String {
+    let Some(mark) = mark else {
+        return sql
+            .replace("$since", "2147483647")
+            .replace("$known", "false")
+            .replace("$unsure", "true")
+            .replace("$calling", "'{}'::oid[]");
+    };
+    let Mark { horizon, started, database, closed, calling, .. } = mark;
+    let since = format!(
+        "(SELECT CASE WHEN pg_snapshot_xmax(pg_current_snapshot())::text::bigint - {horizon} \
+            BETWEEN 0 AND 1000000000 \
+            AND (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint = {started} \
+            AND EXISTS (SELECT FROM pg_database WHERE datname = current_database() \
+                AND oid = {database}) THEN age('{}'::xid) ELSE 2147483647 END)",
+        horizon & 0xffff_ffff
+    );
+    let unsure = if calling.len() > CALLING_MAX {
+        "true".to_owned()
+    } else {
+        let closed = list(closed);
+        format!("(SELECT array_agg(oid ORDER BY oid) IS DISTINCT FROM {closed} FROM closed)")
+    };
+    sql.replace("$since", &since)
+        .replace("$known", "true")
+        .replace("$unsure", &unsure)
+        .replace("$calling", &list(calling))
+}
+
+/// Beyond that many, looking for them costs more than reading all.
+const CALLING_MAX: usize = 200;
+
+fn list(numbers: &[u32]) -> String {
+    let numbers: Vec<_> = numbers.iter().map(u32::to_string).collect();
+    format!("'{{{}}}'::oid[]", numbers.join(","))
+}
+
+/// Catalog and fingerprint of one moment. The version is 0, for whoever keeps the catalog to set. Where `known` is
+/// of the same server, only what has changed since is read.
 ///
 /// # Errors
 /// When a statement fails or its result cannot be understood. The connection is of no more use then.
-pub async fn load(connection: &mut Connection) -> Result<(Catalog, Fingerprint), UpstreamError> {
+pub async fn load(
+    connection: &mut Connection,
+    known: Option<&Catalog>,
+) -> Result<(Catalog, Fingerprint), UpstreamError> {
     client::query(connection, BEGIN).await?;
     let fingerprint = fingerprint::take(connection).await?;
-    let mut loading = Loading::default();
-    for (sql, take) in PARTS {
+    let mut loading = Loading::since(known);
+    for (sql, take) in [(MARK, Loading::mark as Take)].iter().chain(PARTS) {
+        let sql = text(sql, known.and_then(|known| known.mark.as_deref()));
         let take = |row: Row<'_>| take(&mut loading, row);
-        client::each_row(connection, sql, Bounds::default(), take).await?;
+        client::each_row(connection, &sql, Bounds::default(), take).await?;
     }
     client::query(connection, "COMMIT").await?;
     Ok((finish(loading, connection.server_version), fingerprint))

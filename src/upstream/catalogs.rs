@@ -1,5 +1,6 @@
 //! A server's names, kept current by a task with a connection of its own.
 
+use std::future::{Future, pending};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use super::connect::{Connection, connect, within};
 use super::error::UpstreamError;
@@ -29,13 +30,22 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// A look may take up to this share of the service connection's time; with very many tables the
 /// interval is stretched.
 const SHARE: u32 = 50;
+/// A notification is heeded at once, the next one no sooner than this after the look that it caused, and than that
+/// look's time times [`HEARD_SHARE`]: everybody on the server may notify.
+const HEARD_PAUSE: Duration = Duration::from_millis(100);
+const HEARD_SHARE: u32 = 4;
+/// Proxies of one database tell each other when its definitions have changed. A channel belongs to one database.
+/// Nothing is sent but the notification itself, and nothing in it is believed: whoever hears it, looks.
+const LISTEN: &str = "LISTEN daypass_catalog";
+const NOTIFY: &str = "NOTIFY daypass_catalog";
 /// Oldest server whose catalogs and functions are as the statements expect.
 const VERSION_MIN: u32 = 130_000;
 
 /// What the account may have set for its sessions must not change what our statements mean, nor end
-/// them. JIT would compile for longer than they run.
+/// them. JIT would compile for longer than they run. Where the server has no statistics of its own catalogs yet
+/// (right after many tables were made) it takes them for small, and nested loops for cheap.
 const SESSION: &str = "SET search_path = pg_catalog, pg_temp; SET quote_all_identifiers = off; \
-    SET jit = off; SET statement_timeout = 0; SET lock_timeout = 0; \
+    SET jit = off; SET enable_nestloop = off; SET statement_timeout = 0; SET lock_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0";
 
 /// Versions are given out once a process, so that no two catalogs share one, whatever server they are
@@ -137,6 +147,15 @@ struct Keeper {
     known: Option<Known>,
 }
 
+/// Why the task looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// A session has asked, or it is time.
+    Own,
+    /// Another proxy has said that something has changed, or somebody says so in its place.
+    Heard,
+}
+
 /// What belongs to one connection: a fingerprint means nothing to another server, and a connection
 /// made anew may lead to one.
 struct Known {
@@ -149,10 +168,11 @@ impl Keeper {
     async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         let mut backoff = BACKOFF_MIN;
         let mut waiting: Vec<Request> = Vec::new();
+        let mut cause = Cause::Own;
         loop {
             let start = Instant::now();
             // Who comes while this runs waits for the next: theirs must start after they asked.
-            let result = self.look_or_look_again().await;
+            let result = self.look_or_look_again(cause).await;
             self.report(&result);
             let pause = if result.is_ok() {
                 backoff = BACKOFF_MIN;
@@ -166,14 +186,18 @@ impl Keeper {
                 // Whoever has gone away needs no answer.
                 let _ = request.send(result.clone());
             }
+            let heed_from = Instant::now() + HEARD_PAUSE.max(start.elapsed() * HEARD_SHARE);
+            cause = Cause::Own;
             tokio::select! {
                 () = sleep(pause) => {}
+                () = hear(self.known.as_mut(), heed_from) => cause = Cause::Heard,
                 request = inbox.recv() => match request {
                     Some(request) => waiting.push(request),
                     None => break,
                 },
             }
             while let Ok(request) = inbox.try_recv() {
+                cause = Cause::Own;
                 waiting.push(request);
             }
         }
@@ -186,22 +210,24 @@ impl Keeper {
     }
 
     /// A connection that has died since the last look is no failure yet.
-    async fn look_or_look_again(&mut self) -> Result<Arc<Catalog>, UpstreamError> {
+    async fn look_or_look_again(&mut self, cause: Cause) -> Result<Arc<Catalog>, UpstreamError> {
         let had_connection = self.known.is_some();
-        match self.look().await {
-            Err(_) if had_connection => self.look().await,
+        match self.look(cause).await {
+            Err(_) if had_connection => self.look(cause).await,
             result => result,
         }
     }
 
-    async fn look(&mut self) -> Result<Arc<Catalog>, UpstreamError> {
+    async fn look(&mut self, cause: Cause) -> Result<Arc<Catalog>, UpstreamError> {
         // Taken out, so that a connection that failed or was given up half-way is dropped.
         let known = match self.known.take() {
-            None => self.load(self.connect().await?).await?,
+            None => self.load(self.connect().await?, None, cause).await?,
             Some(mut known) => {
+                // Whatever was said before this look begins is seen by it.
+                known.connection.notified = false;
                 let check = fingerprint::changed(&mut known.connection, &mut known.fingerprint);
                 if within(CHECK_MAX, "asking for changes of the catalog", check).await? {
-                    self.load(known.connection).await?
+                    self.load(known.connection, Some(known.catalog), cause).await?
                 } else {
                     known
                 }
@@ -223,11 +249,24 @@ impl Keeper {
         self.shared.parameters.store(Arc::new(parameters));
         let settings = client::query(&mut connection, SESSION);
         within(CHECK_MAX, "setting up the service connection", settings).await?;
+        // A server that cannot (a replica) leaves it at the interval.
+        accepted(client::query(&mut connection, LISTEN), "listening for other proxies").await?;
         Ok(connection)
     }
 
-    async fn load(&self, mut connection: Connection) -> Result<Known, UpstreamError> {
-        let load = catalog::load(&mut connection);
+    /// `since` was read over this connection.
+    async fn load(
+        &self,
+        mut connection: Connection,
+        since: Option<Arc<Catalog>>,
+        cause: Cause,
+    ) -> Result<Known, UpstreamError> {
+        // The others are told first, so that they look while this one loads. What was heard is not passed on:
+        // whoever listens has heard it, too.
+        if cause == Cause::Own && self.publish.borrow().is_some() {
+            accepted(client::query(&mut connection, NOTIFY), "telling other proxies").await?;
+        }
+        let load = catalog::load(&mut connection, since.as_deref());
         let (mut fresh, fingerprint) = within(LOAD_MAX, "loading the catalog", load).await?;
         let before = self.publish.borrow().clone();
         let catalog = match before {
@@ -254,5 +293,32 @@ impl Keeper {
             }
             Err(error) => status.error = Some(error.to_string()),
         }
+    }
+}
+
+/// Returns once another session has notified this connection, and not before `from`. A connection that breaks
+/// meanwhile is worth a look, too.
+async fn hear(known: Option<&mut Known>, from: Instant) {
+    match known {
+        None => pending().await,
+        Some(known) => {
+            let _ = client::notified(&mut known.connection).await;
+            sleep_until(from.into()).await;
+        }
+    }
+}
+
+/// A statement that may be refused.
+async fn accepted(
+    statement: impl Future<Output = Result<Vec<Vec<Option<String>>>, UpstreamError>>,
+    what: &'static str,
+) -> Result<(), UpstreamError> {
+    match within(CHECK_MAX, what, statement).await {
+        Ok(_) => Ok(()),
+        Err(UpstreamError::Failed { sqlstate, message }) => {
+            tracing::debug!(%sqlstate, %message, what, "the server refuses");
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }

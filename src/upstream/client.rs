@@ -23,6 +23,9 @@ impl Default for Bounds {
     }
 }
 
+/// The largest message on an idle connection: a notice, or a notification of up to 8 000 bytes.
+const IDLE_BYTES_MAX: u64 = 64 << 10;
+
 /// One row, its fields not yet taken apart.
 #[derive(Clone, Debug)]
 pub struct Row<'a> {
@@ -140,8 +143,9 @@ pub async fn each_row(
                 let (name, value) = message::parameter_status(body)?;
                 remember(&mut connection.parameters, name, value);
             }
-            // Description, completion, empty query, notice, notification.
-            b'T' | b'C' | b'I' | b'N' | b'A' => {}
+            b'A' => note_notification(&mut connection.notified, connection.process_id, body)?,
+            // Description, completion, empty query, notice.
+            b'T' | b'C' | b'I' | b'N' => {}
             b'Z' => {
                 message::TransactionStatus::read(body)?;
                 connection.busy = false;
@@ -150,6 +154,43 @@ pub async fn each_row(
             other => return Err(Violation::Unexpected(char::from(other)).into()),
         }
     }
+}
+
+/// Waits on an idle connection until another session has notified it (LISTEN, NOTIFY). May be given up at any
+/// moment: what has come is kept, and the connection stays of use.
+///
+/// # Errors
+/// When the connection breaks, or the server says something that it may not say now.
+pub async fn notified(connection: &mut Connection) -> Result<(), UpstreamError> {
+    if connection.busy {
+        return Err(UpstreamError::Interrupted);
+    }
+    while !connection.notified {
+        let header = next(connection, IDLE_BYTES_MAX).await?;
+        let whole = connection.buffer.split_to(header.total);
+        let body = whole.get(HEADER_BYTES..).unwrap_or_default();
+        match header.tag {
+            b'A' => note_notification(&mut connection.notified, connection.process_id, body)?,
+            b'S' => {
+                let (name, value) = message::parameter_status(body)?;
+                remember(&mut connection.parameters, name, value);
+            }
+            b'E' => {
+                let (sqlstate, message) = refusal(body);
+                return Err(UpstreamError::Failed { sqlstate, message });
+            }
+            b'N' => {}
+            other => return Err(Violation::Unexpected(char::from(other)).into()),
+        }
+    }
+    Ok(())
+}
+
+/// Only that somebody else has sent one counts. Anybody may send anything on any channel, so what is in it does not.
+fn note_notification(notified: &mut bool, own: u32, body: &[u8]) -> Result<(), UpstreamError> {
+    let sender = Reader::new(b'A', body).i32()?;
+    *notified |= sender.cast_unsigned() != own;
+    Ok(())
 }
 
 /// Waits until a whole message stands at the head of the buffer.

@@ -42,6 +42,8 @@ pub struct Connection {
     pub peer: Peer,
     /// A statement of ours is under way, or was given up half-way.
     pub(super) busy: bool,
+    /// Another session has notified this one (NOTIFY) since somebody last looked.
+    pub(super) notified: bool,
 }
 
 /// One server, not a name for several.
@@ -114,6 +116,7 @@ async fn connect_and_log_in(
         address: target.host.to_string().into(),
         peer,
         busy: false,
+        notified: false,
     })
 }
 

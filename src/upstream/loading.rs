@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::client::Row;
 use super::error::UpstreamError;
 use crate::sql::catalog::{
-    CalledCast, Catalog, Function, Language, Operator, Origin, Relation, RelationKind, Routine,
-    Schema, Type, TypeKind, Volatility,
+    CalledCast, Catalog, Function, Language, Mark, Operator, Origin, Relation, RelationKind,
+    Routine, Schema, Type, TypeKind, Volatility,
 };
 use crate::sql::name::QualifiedName;
 
@@ -26,6 +26,12 @@ pub(super) struct Loading {
     /// Which relations a view reads itself.
     pub below: HashMap<Oid, Vec<Oid>>,
     pub catalog: Catalog,
+    /// Where the server stands; its horizon is 0 when nobody asks.
+    pub mark: Mark,
+    /// Relations that are as they were before.
+    known: HashMap<Oid, (Oid, Box<str>, Relation)>,
+    /// The relation whose columns come.
+    columns_of: Oid,
 }
 
 impl Loading {
@@ -33,6 +39,44 @@ impl Loading {
         let (oid, name) = (oid(&mut row)?, row.text()?);
         let schema = Schema { restricted: row.text()? == "t", ..Schema::default() };
         self.schemas.insert(oid, (name.into(), schema));
+        Ok(())
+    }
+
+    /// One that has the relations of `known` at hand; those that still exist are taken over.
+    pub fn since(known: Option<&Catalog>) -> Self {
+        let mut loading = Self::default();
+        let Some((catalog, mark)) = known.and_then(|known| Some((known, known.mark.as_ref()?)))
+        else {
+            return loading;
+        };
+        for (number, (schema, name)) in &mark.relations {
+            let Some(in_schema) = mark.schemas.get(schema) else { continue };
+            let Some(found) = catalog.relation(in_schema, name) else { continue };
+            let relation = Relation {
+                kind: found.kind,
+                columns: found.columns.clone(),
+                column_types: found.column_types.clone(),
+                ..Relation::default()
+            };
+            loading.known.insert(*number, (*schema, name.clone(), relation));
+        }
+        loading
+    }
+
+    pub fn mark(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        let number = |text: &str| format!("mark {text:?}");
+        let (horizon, started) = (row.text()?, row.text()?);
+        self.mark.horizon = horizon.parse().map_err(|_| UpstreamError::Catalog(number(horizon)))?;
+        self.mark.started = started.parse().map_err(|_| UpstreamError::Catalog(number(started)))?;
+        self.mark.database = oid(&mut row)?;
+        Ok(())
+    }
+
+    pub fn existing(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        for number in row.text()?.split(' ') {
+            let number = number_of(number)?;
+            self.relations.extend(self.known.remove_entry(&number));
+        }
         Ok(())
     }
 
@@ -49,16 +93,35 @@ impl Loading {
             "t" => RelationKind::Toast,
             other => return Err(UpstreamError::Catalog(format!("relkind {other:?}"))),
         };
-        let bypassed_row_security = row.text()? == "t";
-        let runs_code = row.text()? == "t";
-        let relation = Relation { kind, bypassed_row_security, runs_code, ..Relation::default() };
-        self.relations.insert(oid, (schema, name, relation));
+        self.relations.insert(oid, (schema, name, Relation { kind, ..Relation::default() }));
         Ok(())
     }
 
-    pub fn column(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+    pub fn bypassed(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
         if let Some((_, _, relation)) = self.relations.get_mut(&oid(&mut row)?) {
-            relation.columns.push(row.text()?.into());
+            relation.bypassed_row_security = true;
+        }
+        Ok(())
+    }
+
+    pub fn coded(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        if let Some((_, _, relation)) = self.relations.get_mut(&oid(&mut row)?) {
+            relation.runs_code = true;
+        }
+        Ok(())
+    }
+
+    /// All columns of a relation come one after the other, those that were dropped without a name.
+    pub fn column(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        let number = oid(&mut row)?;
+        let first = std::mem::replace(&mut self.columns_of, number) != number;
+        let Some((_, _, relation)) = self.relations.get_mut(&number) else { return Ok(()) };
+        if first {
+            relation.columns.clear();
+            relation.column_types.clear();
+        }
+        if let Some(name) = row.field()? {
+            relation.columns.push(name.into());
             relation.column_types.push(oid(&mut row)?);
         }
         Ok(())
@@ -186,19 +249,32 @@ impl Loading {
 
     /// The catalog, once every part has come.
     pub fn finish(mut self, server_version: u32) -> Catalog {
-        for (oid, (schema, name, mut relation)) in self.relations {
-            if let Some((in_schema, schema)) = self.schemas.get_mut(&schema) {
+        let mut mark = self.mark;
+        for (oid, (schema_oid, name, mut relation)) in self.relations {
+            if let Some((in_schema, schema)) = self.schemas.get_mut(&schema_oid) {
                 if relation.kind == RelationKind::Sequence {
                     let name = QualifiedName::new(in_schema.clone(), name.clone());
                     self.catalog.sequences.insert(oid, name);
+                }
+                if mark.horizon != 0 {
+                    mark.relations.insert(oid, (schema_oid, name.clone()));
                 }
                 relation.columns.shrink_to_fit();
                 relation.column_types.shrink_to_fit();
                 schema.relations.insert(name, relation);
             }
         }
+        let known = (mark.horizon != 0).then(|| {
+            let schemas = self.schemas.iter();
+            mark.schemas = schemas.map(|(number, (name, _))| (*number, name.clone())).collect();
+            mark.closed = self.closed.into_keys().collect();
+            mark.closed.sort_unstable();
+            mark.calling.sort_unstable();
+            mark.calling.dedup();
+            Arc::new(mark)
+        });
         let schemas = self.schemas.into_values().map(|(name, schema)| (name, Arc::new(schema)));
-        Catalog { server_version, schemas: schemas.collect(), ..self.catalog }
+        Catalog { server_version, schemas: schemas.collect(), mark: known, ..self.catalog }
     }
 }
 

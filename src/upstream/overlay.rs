@@ -8,7 +8,7 @@ use super::catalog::{self, OWN_PARTS, PARTS};
 use super::client::{Bounds, Row};
 use super::error::UpstreamError;
 use super::loading::{Loading, Take};
-use crate::sql::catalog::{Catalog, Schema};
+use crate::sql::catalog::{Catalog, Mark, Schema};
 
 /// How much of the names is the session's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +21,13 @@ pub enum Extent {
 
 /// Under a path of `pg_catalog` alone nothing in our statements can mean something of a user's making,
 /// and no time limit of the client's ends them. All of that is taken back behind them.
-const SETTINGS: [&str; 3] = [
+const SETTINGS: [&str; 5] = [
     "SET LOCAL search_path = pg_catalog, pg_temp",
     "SET LOCAL statement_timeout = 0",
     "SET LOCAL quote_all_identifiers = off",
+    // As for the service connection.
+    "SET LOCAL enable_nestloop = off",
+    "SET LOCAL jit = off",
 ];
 
 /// Around our statements in the client's transaction, and between two of its transactions.
@@ -41,6 +44,8 @@ const ISOLATION: &str = "SELECT current_setting('transaction_isolation')";
 /// A read under way.
 pub struct Reading {
     extent: Extent,
+    /// Where everything is read, only what has changed since this is.
+    mark: Option<Arc<Mark>>,
     loading: Loading,
     stale: bool,
     /// Statements of ours that are done.
@@ -50,10 +55,13 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Begins one.
-    pub fn new(extent: Extent) -> Self {
-        let loading = Loading::default();
-        Self { extent, loading, stale: false, done: 0, rows: 0, bytes: 0 }
+    /// Begins one, knowing what everyone sees.
+    pub fn new(extent: Extent, shared: &Catalog) -> Self {
+        let (loading, mark) = match extent {
+            Extent::Temporary => (Loading::default(), None),
+            Extent::Everything => (Loading::since(Some(shared)), shared.mark.clone()),
+        };
+        Self { extent, mark, loading, stale: false, done: 0, rows: 0, bytes: 0 }
     }
 
     /// The parts, in order.
@@ -66,9 +74,15 @@ impl Reading {
     pub fn query(&self, in_transaction: bool) -> String {
         let (before, after): (&[&str], &[&str]) =
             if in_transaction { (&INSIDE.0, &INSIDE.1) } else { (&OUTSIDE.0, &OUTSIDE.1) };
-        let parts = Self::parts(self.extent).map(|(sql, _)| *sql);
-        let statements = before.iter().chain(&SETTINGS).copied().chain([ISOLATION]).chain(parts);
-        statements.chain(after.iter().copied()).collect::<Vec<_>>().join("; ")
+        let owned =
+            |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let mut statements = owned(before);
+        statements.extend(owned(&SETTINGS));
+        statements.push(ISOLATION.to_owned());
+        let mark = self.mark.as_deref();
+        statements.extend(Self::parts(self.extent).map(|(sql, _)| catalog::text(sql, mark)));
+        statements.extend(owned(after));
+        statements.join("; ")
     }
 
     /// A statement of ours has ended.
@@ -148,16 +162,19 @@ mod tests {
     fn temporary_objects_stand_beside_what_everyone_sees() {
         let mut shared = Catalog { version: 7, server_version: 150_018, ..Catalog::default() };
         shared.schemas.insert("public".into(), Arc::default());
-        let mut reading = Reading::new(Extent::Temporary);
+        let mut reading = Reading::new(Extent::Temporary, &shared);
         assert!(!reading.query(true).contains("BEGIN") && reading.query(false).contains("COMMIT"));
-        let own: [&[&[&str]]; 9] = [
+        let own: [&[&[&str]]; 12] = [
+            &[],
+            &[],
             &[],
             &[],
             &[],
             &[],
             &[&["repeatable read"]],
             &[&["9", "pg_temp_3", "f"]],
-            &[&["10", "9", "t", "r", "f", "f"]],
+            &[&["10", "9", "t", "r"]],
+            &[],
             &[&["10", "a", "23"], &["10", "b", "25"]],
             &[],
         ];
@@ -173,8 +190,8 @@ mod tests {
     fn what_a_transaction_cannot_see_is_said() {
         let shared = Catalog::default();
         for (level, told) in [("serializable", false), ("read committed", true)] {
-            let mut reading = Reading::new(Extent::Everything);
-            feed(&mut reading, &[&[], &[], &[], &[], &[&[level]], &[&["1", "new", "f"]]]);
+            let mut reading = Reading::new(Extent::Everything, &shared);
+            feed(&mut reading, &[&[], &[], &[], &[], &[], &[], &[&[level]], &[&["1", "new", "f"]]]);
             let (catalog, complete) = reading.finish(&shared);
             assert_eq!((complete, catalog.schemas.contains_key("new")), (told, told), "{level}");
         }

@@ -1,6 +1,6 @@
 //! Names that only one session sees: temporary objects, and definitions that are not committed.
 
-use crate::support::{Config, Psql, python};
+use crate::support::{Config, Daypass, Postgres, Psql, eventually, python};
 use crate::{House, house, with_house};
 
 fn open(house: &House, user: &str, privileges: &[&str]) -> Psql {
@@ -302,4 +302,44 @@ asyncio.run(main())
 print("done")
 "#;
     with_house(|house| script(house, "asy", &["READ ON TABLE public.orders"], text));
+}
+
+#[test]
+fn what_another_proxy_has_changed_is_known_at_once() {
+    let house = House::new(Config::new());
+    let proxy = |server: &Postgres| {
+        let lines = format!(
+            "name = \"shop\"\nengine = \"postgres\"\nprimary = \"{}\"\nsecond-lock = \"none\"\n\
+             catalog-refresh = \"24h\"\n",
+            server.url("postgres", "shop")
+        );
+        Daypass::start(Config::new().database(&lines))
+    };
+    let (one, other) = (proxy(&house.server), proxy(&house.server));
+    let session = |proxy: &Daypass, user: &str, privilege: &str| {
+        proxy.grant(user, "shop", &[privilege]);
+        proxy.open_psql(user, &proxy.token(user), "shop")
+    };
+    house.server.sql_in("shop", "CREATE TABLE shared (a int); CREATE VIEW seen AS SELECT 1 AS a");
+    let mut owner = session(&one, "owner", "ADMIN ON DATABASE");
+    let mut reader = session(&other, "reader", "SELECT (a) ON public.shared");
+    owner.run("SELECT * FROM shared;").expect_success();
+    reader.run("SELECT * FROM shared;").expect_success();
+    for (change, refused) in [
+        ("ALTER TABLE shared ADD b int;", true),
+        ("ALTER TABLE shared DROP b;", false),
+        // Not before the commit, and not because of one that is taken back.
+        ("BEGIN; ALTER TABLE shared ADD c int; ROLLBACK; ALTER TABLE shared ADD d int;", true),
+    ] {
+        owner.run(change).expect_success();
+        eventually(change, || {
+            let output = reader.run("SELECT * FROM shared;");
+            (output.sqlstates().contains(&"42501".to_owned()) == refused).then_some(())
+        });
+    }
+    // Anybody may send the notification, with anything in it: it makes the proxies look, and no more.
+    reader
+        .run("NOTIFY daypass_catalog, 'DROP TABLE shared'; LISTEN daypass_catalog;")
+        .expect_success();
+    reader.run("SELECT a FROM shared;").expect_success();
 }

@@ -301,6 +301,48 @@ async fn changes_of_others_are_noticed_by_and_by() {
 }
 
 #[tokio::test]
+async fn what_one_has_noticed_others_know_at_once() {
+    let mut connection = server().database("shared").await;
+    let target = || server().socket("postgres", "shared");
+    let (one, other) = (Catalogs::spawn(target(), NEVER), Catalogs::spawn(target(), NEVER));
+    let mut known = other.refresh().await.unwrap().version;
+    one.refresh().await.unwrap();
+    let mut watch = other.watch();
+    for number in 0..5 {
+        watch.mark_unchanged();
+        run(&mut connection, &format!("CREATE TABLE t{number} (a int)")).await;
+        let fresh = one.refresh().await.unwrap();
+        timeout(Duration::from_secs(10), watch.changed()).await.unwrap().unwrap();
+        let heard = watch.borrow().clone().unwrap();
+        assert!(heard.same_content(&fresh) && heard.version > known);
+        known = heard.version;
+    }
+}
+
+#[tokio::test]
+async fn whoever_notifies_makes_it_look_and_no_more() {
+    let mut connection = server().database("noisy").await;
+    let catalogs = Catalogs::spawn(server().socket("postgres", "noisy"), NEVER);
+    let version = catalogs.refresh().await.unwrap().version;
+    let before = catalogs.status().confirmed;
+    let mut watch = catalogs.watch();
+    watch.mark_unchanged();
+    let noise = "SELECT pg_notify('daypass_catalog', repeat('x', 7999)), \
+        pg_notify('daypass_catalog', n::text) FROM generate_series(1, 5000) n";
+    run(&mut connection, noise).await;
+    while catalogs.status().confirmed == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(catalogs.refresh().await.unwrap().version, version);
+    assert!(!watch.has_changed().unwrap());
+    // What it hears while it looks is not lost.
+    run(&mut connection, &format!("{noise}; CREATE TABLE made (a int); {noise}")).await;
+    timeout(Duration::from_secs(10), watch.changed()).await.unwrap().unwrap();
+    assert!(catalogs.current().unwrap().relation("public", "made").is_some());
+    assert_eq!(catalogs.status().error, None);
+}
+
+#[tokio::test]
 async fn a_lost_connection_is_made_anew() {
     let mut connection = server().database("lost").await;
     let catalogs = Catalogs::spawn(server().socket("postgres", "lost"), NEVER);

@@ -10,3 +10,4 @@
 mod catalogs;
 mod connect;
 mod server;
+mod since;

@@ -175,7 +175,7 @@ impl Conversation {
             self.know(meaning);
             return;
         };
-        let reading = Box::new(Reading::new(extent));
+        let reading = Box::new(Reading::new(extent, catalog));
         let query = reading.query(self.transaction == TransactionStatus::Active);
         out.control(|server| reply::query(server, &query));
         self.slots.push_back(Slot::Internal(Internal::Names { path, reading, failed: false }));
