@@ -83,7 +83,7 @@ pub(super) fn rules(config: &Config, plan: &Plan) -> Rules {
                 engine: Engine::Postgres,
                 runs_as: match known.role_key {
                     Some(_) => RunsAs::OwnRole,
-                    None => RunsAs::ServiceAccount,
+                    None => RunsAs::Other,
                 },
             })
             .collect(),

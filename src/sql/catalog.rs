@@ -33,9 +33,10 @@ pub struct Catalog {
 /// With whose rights statements run at the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RunsAs {
-    /// The service account's: no second lock. The server asks nobody else what a function's body does.
+    /// Somebody else's: the service account's without a second lock, or a `ddl-owner`'s. The server lets a
+    /// function's body do what that one may.
     #[default]
-    ServiceAccount,
+    Other,
     /// Those of a role of the principal's own, which the server holds to its grants.
     OwnRole,
 }

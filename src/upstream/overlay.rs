@@ -131,6 +131,7 @@ impl Reading {
         }
         let mut catalog = own;
         catalog.version = shared.version;
+        catalog.runs_as = shared.runs_as;
         for (name, schema) in &mut catalog.schemas {
             if let Some(same) = shared.schemas.get(name).filter(|same| **same == *schema) {
                 *schema = Arc::<Schema>::clone(same);

@@ -51,7 +51,7 @@ impl Proxy {
             databases: vec![Served {
                 name: "shop".into(),
                 engine: Engine::Postgres,
-                runs_as: RunsAs::ServiceAccount,
+                runs_as: RunsAs::Other,
             }],
             ttl_default: HOUR / 4,
             ttl_max: HOUR * 12,

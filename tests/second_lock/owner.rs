@@ -140,6 +140,33 @@ fn a_migration_runs_as_the_owner_from_its_first_definition_to_its_end() {
     assert_eq!(house.owner("app.whole"), "app");
 }
 
+/// A table's owner sees all its rows, whatever its policies say; a principal's role does not.
+#[test]
+fn nobody_sees_as_the_owner_what_policies_hide() {
+    let house = house(None);
+    house.server.sql_in(
+        "shop",
+        "SET ROLE app; CREATE TABLE app.notes (id int); INSERT INTO app.notes VALUES (1), (2); \
+         ALTER TABLE app.notes ENABLE ROW LEVEL SECURITY; \
+         CREATE POLICY first ON app.notes USING (id = 1)",
+    );
+    house.daypass.grant("eva", "shop", &["ADMIN ON SCHEMA app"]);
+    let token = house.daypass.token("eva");
+    let mut session = house.daypass.open_psql("eva", &token, "shop");
+    assert_eq!(session.run("SELECT count(*) FROM app.notes;").stdout, "1");
+    let refused = |output: crate::support::Output| {
+        assert!(output.stderr.contains("BYPASS ROW SECURITY ON app.notes"), "{output:?}");
+    };
+    let both = "SELECT count(*) FROM app.notes\\; CREATE TABLE app.more (id int);";
+    refused(session.run(both));
+    refused(session.run("CREATE VIEW app.seen AS SELECT * FROM app.notes;"));
+    assert_eq!(session.run("BEGIN; CREATE TABLE app.more (id int);").stderr, "");
+    refused(session.run("INSERT INTO app.more SELECT id FROM app.notes;"));
+    session.run("ROLLBACK;");
+    assert_eq!(session.run("SELECT count(*) FROM app.notes;").stdout, "1");
+    assert_eq!(session.run("ALTER TABLE app.notes ADD COLUMN more int;").stderr, "");
+}
+
 /// pgjdbc with autocommit off sends BEGIN and the first statement as one segment.
 #[test]
 fn a_definition_behind_begin_in_one_segment_is_the_owners() {

@@ -49,7 +49,7 @@ impl Service {
             None => known.refresh().await.map_err(|_| unread())?,
         };
         let catalog = match served.runs_as {
-            RunsAs::ServiceAccount => catalog,
+            RunsAs::Other => catalog,
             RunsAs::OwnRole => Arc::new(catalog.for_own_roles()),
         };
         let analysis = read(wish.sql, catalog, names.limits).await?.map_err(not_understood)?;

@@ -66,7 +66,7 @@ fn rules() -> Rules {
                 engine: Engine::Postgres,
                 runs_as: match name {
                     "crm" => RunsAs::OwnRole,
-                    _ => RunsAs::ServiceAccount,
+                    _ => RunsAs::Other,
                 },
             })
             .into(),

@@ -15,6 +15,7 @@ use crate::session::output::Output;
 use crate::session::refusal::Refusal;
 use crate::session::scope::Meaning;
 use crate::sql::access::{Access, Object};
+use crate::sql::catalog::RunsAs;
 use crate::sql::statement::{Effect, NotUnderstood, Statement};
 use crate::upstream::{EFFECTIVE_PATH_QUERY, Extent, Reading};
 use crate::wire::postgres::message::TransactionStatus;
@@ -50,8 +51,8 @@ pub(super) enum Doubt {
 
 impl Overlay {
     /// Whether names cannot be told apart for sure.
-    pub(super) fn is_blind(&self) -> bool {
-        self.doubt == Doubt::Definitions || self.catalog_changed && self.blind
+    pub(super) fn is_blind(&self, as_owner: bool) -> bool {
+        self.doubt == Doubt::Definitions || (self.catalog_changed || as_owner) && self.blind
     }
 }
 
@@ -160,7 +161,7 @@ impl Conversation {
         self.overlay.blind = false;
         let temporary = |schema: &str| schema.starts_with("pg_temp_");
         let known = |schema: &str| temporary(schema) || catalog.schemas.contains_key(schema);
-        let extent = if self.overlay.catalog_changed {
+        let extent = if self.overlay.catalog_changed || self.is_owner() {
             Extent::Everything
         } else if !path.iter().all(|schema| known(schema))
             && self.last_refresh + REFRESH_PAUSE <= env.now
@@ -188,7 +189,10 @@ impl Conversation {
                 Some(Report::error("57014", "the session's own names could not be read"));
             return;
         };
-        let (own, complete) = reading.finish(catalog);
+        let (mut own, complete) = reading.finish(catalog);
+        if self.is_owner() {
+            own.runs_as = RunsAs::Other;
+        }
         self.overlay.blind = !complete;
         self.know(Meaning::own(own, path));
     }

@@ -151,6 +151,12 @@ impl Conversation {
         self.forget_meaning();
     }
 
+    /// Whether statements run as the owner. Row security does not hold for it, and functions run with its
+    /// rights, so that what a statement needs then is told by names as it sees them.
+    pub(super) fn is_owner(&self) -> bool {
+        self.owner.acting == Acting::Owner
+    }
+
     /// A transaction block has been begun, or ended, in the segment at hand.
     pub(super) fn note_block(&mut self, open: bool) {
         self.owner.in_block = open;

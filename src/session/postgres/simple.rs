@@ -314,7 +314,7 @@ impl Conversation {
         };
         let names =
             statement.accesses.iter().chain(&more).any(|access| *access != Access::Metadata);
-        if self.overlay.is_blind() && names {
+        if self.overlay.is_blind(self.is_owner()) && names {
             more.push(Access::Admin(Object::Database));
         }
         Ok(more)

@@ -157,7 +157,7 @@ mod tests {
         ] {
             let function =
                 Function { language, origin, volatility, public: true, ..Function::default() };
-            let found = [RunsAs::ServiceAccount, RunsAs::OwnRole]
+            let found = [RunsAs::Other, RunsAs::OwnRole]
                 .map(|runs_as| needs_execute("f", &function, runs_as));
             assert_eq!(found, [alone, held], "{language:?} {origin:?} {volatility:?}");
             // What runs as its owner, and what PUBLIC may not execute, has to be granted in any case.
