@@ -232,11 +232,11 @@ impl Names {
             } else if self.now.temporary {
                 row(&["9", TEMPORARY, "f"]);
             }
-        } else if sql.contains("relkind, ") {
+        } else if sql.starts_with("SELECT oid, relnamespace, relname, relkind") {
             for ((schema, name), oid) in relations {
-                row(&[&oid.to_string(), number(schema), name, "r", "f", "f"]);
+                row(&[&oid.to_string(), number(schema), name, "r"]);
             }
-        } else if sql.contains("attrelid, attname") {
+        } else if sql.contains("SELECT attrelid, ") {
             for (_, oid) in relations {
                 row(&[&oid.to_string(), "a", "23"]);
                 row(&[&oid.to_string(), "b", "23"]);
