@@ -278,6 +278,12 @@ fn from_store(error: StoreError) -> ControlError {
         | StoreError::TooManyTokens(_)
         | StoreError::TooManyRequests(_) => ControlError::conflict(message),
         StoreError::Grant(_) => ControlError::invalid(message),
+        StoreError::Unreachable { .. } => {
+            tracing::error!(error = message, "the store failed");
+            ControlError::unavailable(
+                "the store cannot be reached now; nothing is known to have changed",
+            )
+        }
         other => {
             // The words of the disk are the operator's.
             tracing::error!(error = %other, "the store failed");
