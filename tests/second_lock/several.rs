@@ -29,7 +29,11 @@ impl Houses {
     }
 
     fn config(&self, more: &str) -> Config {
-        let url = self.store.url("keeper", "store");
+        self.config_as("keeper", more)
+    }
+
+    fn config_as(&self, keeper: &str, more: &str) -> Config {
+        let url = self.store.url(keeper, "store");
         let store = format!("url = \"{url}\"\npassword-file = \"store.password\"\n{more}");
         entry(Config::new(), "shop", &self.server, "svc", "shop")
             .store(&store)
@@ -176,6 +180,43 @@ fn of_a_proxy_that_is_killed_while_it_provisions_nothing_stays() {
         b.cli(&["grant", "revoke", id]);
     }
     houses.wait_until_nothing_is_left();
+}
+
+#[test]
+fn a_proxy_that_is_cut_off_from_the_store_undoes_nothing_of_the_others() {
+    let houses = Houses::new();
+    let a = houses.proxy();
+    houses.store.sql("CREATE ROLE other LOGIN IN ROLE keeper");
+    let b = Daypass::start(houses.config_as("other", ""));
+    let token = b.token("wim");
+    b.grant("wim", "shop", &["SELECT ON public.orders"]);
+    let mut session = b.open_psql("wim", &token, "shop");
+    assert_eq!(session.run("SELECT count(*) FROM orders;").stdout, "100");
+    houses.store.sql(
+        "ALTER ROLE other NOLOGIN; \
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'other'",
+    );
+    eventually("it to notice", || b.log().contains("the store cannot be read").then_some(()));
+    a.grant("zoe", "shop", &["SELECT ON public.orders"]);
+    let zoes = a.token("zoe");
+    let count = |proxy: &Daypass| proxy.psql("zoe", &zoes, "shop", "SELECT count(*) FROM orders");
+    assert_eq!(count(&a).expect_success(), "100");
+    // It looks at the roles before its sessions see a new table, and knows nothing of zoe.
+    houses.server.sql_in("shop", "SET ROLE svc; CREATE TABLE later (id int)");
+    eventually("the table to be known", || {
+        let output = session.run("SELECT id FROM later;");
+        output.stderr.contains("no live grant allows SELECT (id) ON public.later").then_some(())
+    });
+    assert_eq!(count(&a).expect_success(), "100");
+    let log = houses.server.log();
+    let undone = |step: &&str| {
+        let taken = step.contains("DROP ROLE") || step.contains("REVOKE");
+        let closed = step.contains("ALTER ROLE") && step.contains("NOLOGIN");
+        step.contains("daypass_zoe") && (taken || closed)
+    };
+    assert_eq!(log.lines().flat_map(|line| line.split("; ")).find(undone), None);
+    houses.store.sql("ALTER ROLE other LOGIN");
+    eventually("it to be back", || (count(&b).stdout == "100").then_some(()));
 }
 
 /// Grants of 20 people open and close at both, while they log in through both and tables come and go.

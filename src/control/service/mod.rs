@@ -221,9 +221,14 @@ impl Service {
     /// forgets tokens that ended long ago. Never returns.
     pub async fn watch_expiry(self: Arc<Self>) {
         const LOOK: Duration = Duration::from_secs(1);
+        let mut said = None;
         loop {
-            if let Err(error) = self.record_expired().await {
-                tracing::error!(%error, "what has expired could not be recorded");
+            let failed = self.record_expired().await.err().map(|error| error.to_string());
+            if failed != said {
+                if let Some(error) = &failed {
+                    tracing::error!(error, "what has expired could not be recorded");
+                }
+                said = failed;
             }
             tokio::time::sleep(LOOK).await;
         }
