@@ -34,8 +34,7 @@ fn bind(statement: &mut Statement<'_>, values: &[Value<'_>]) -> rusqlite::Result
 impl Sql for Transaction<'_> {
     fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
         let mut statement = self.prepare_cached(sql)?;
-        let columns: Arc<[Box<str>]> =
-            statement.column_names().into_iter().map(Box::from).collect();
+        let columns: Arc<[Box<str>]> = statement.column_names().map(Box::from).collect();
         bind(&mut statement, values)?;
         let mut found = Vec::new();
         let mut rows = statement.raw_query();

@@ -1,5 +1,11 @@
 //! The store, embedded and shared, through its API alone: the same rules for both.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
