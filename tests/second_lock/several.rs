@@ -276,6 +276,9 @@ fn without_the_store_both_go_on_until_the_bound_and_come_back() {
     for session in &mut sessions {
         assert_eq!(session.run(count).stdout, "100");
     }
+    let mut running = b.open_psql("sam", &token, "shop");
+    running.send("SELECT pg_sleep(600), id FROM orders;");
+    houses.server_runs("pg_sleep");
     houses.store.crash();
     for session in &mut sessions {
         assert_eq!(session.run(count).stdout, "100", "it goes on");
@@ -288,6 +291,8 @@ fn without_the_store_both_go_on_until_the_bound_and_come_back() {
         assert!(output.stderr.contains(unreadable), "{output:?}");
         assert!(crate::faults::ready(proxy).contains(unreadable));
     }
+    let output = running.finish();
+    assert!(output.stderr.contains("could not reach its store"), "what runs ends, too: {output:?}");
     houses.store.start_again();
     for (session, proxy) in sessions.iter_mut().zip([&a, &b]) {
         eventually("the store to be back", || (session.run(count).stdout == "100").then_some(()));
