@@ -14,9 +14,10 @@ pub mod grant;
 
 pub mod audit;
 
+pub mod net;
+
 pub mod store;
 
-pub mod net;
 pub mod tls;
 pub mod upstream;
 

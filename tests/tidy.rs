@@ -44,8 +44,8 @@ const ORDER: &[Floor] = &[
     pure(&["wire::mysql"]),
     pure(&["audit::rendered", "audit::record", "audit::encode", "audit::chain", "audit::redact"]),
     pure(&["route"]),
-    shell(&["store"]),
     shell(&["net"]),
+    shell(&["store"]),
     shell(&["tls"]),
     Floor {
         pure: &[

@@ -16,7 +16,8 @@ impl Config {
         let Server { threads, drain_deadline: _ } = &self.server;
         let other = &next.audit.recorder;
         [
-            ("store.url", self.store != next.store),
+            ("store.url", self.store.place != next.store.place),
+            ("store.stale-after", self.store.stale_after != next.store.stale_after),
             ("api.socket", self.api != next.api),
             ("audit.file", *file != other.file),
             ("audit.stdout", *stdout != other.stdout),

@@ -114,8 +114,24 @@ pub enum SecondLock {
 /// `[store]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Store {
-    /// The SQLite file.
-    pub file: Located<PathBuf>,
+    /// Where.
+    pub place: StorePlace,
+    /// For so long what was last read of a shared store counts while it cannot be read.
+    pub stale_after: Duration,
+}
+
+/// Where grants, requests and tokens are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StorePlace {
+    /// In a SQLite file of this proxy alone.
+    File(Located<PathBuf>),
+    /// In a PostgreSQL database that several proxies share.
+    Shared {
+        /// Its URL, without password.
+        url: Located<String>,
+        /// Our password there, when one is needed.
+        password: Option<Secret>,
+    },
 }
 
 /// `[api]`.

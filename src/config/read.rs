@@ -11,7 +11,7 @@ use super::files::{check_private_folder, folder, hash_key, role_key, secret_file
 use super::source::{ConfigErrors, Environment, Located, Section, Source, one_of};
 use super::{
     Api, Approval, Audit, Config, Database, Grant, Limits, Listener, Parameters, Request,
-    SecondLock, Server, Store, Tls, Token,
+    SecondLock, Server, Store, StorePlace, Tls, Token,
 };
 use crate::audit::recorder::{Mode, Settings};
 use crate::audit::redact::{Literals, TextSettings};
@@ -265,17 +265,38 @@ fn password(section: &Section<'_>) -> Option<Secret> {
 }
 
 fn store(section: Section<'_>) -> Store {
-    let url = section.parsed("url", |text| match text.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(section.source.resolve(path)),
-        Some(("postgres" | "postgresql", _)) => Err("a store in PostgreSQL comes with a later \
-                                                     version of Daypass: write \"sqlite:FILE\""
-            .into()),
-        _ => Err("`url` must be \"sqlite:FILE\"".into()),
+    enum Kind {
+        File(PathBuf),
+        Shared(String),
+    }
+    let found = section.parsed("url", |text| match text.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(Kind::File(section.source.resolve(path))),
+        Some(("postgres" | "postgresql", _)) => url(text).map(Kind::Shared),
+        _ => Err("`url` must be \"sqlite:FILE\" or \"postgres://USER@HOST/DATABASE\"".into()),
     });
-    let file = url.unwrap_or_else(|| default_path(&section, "daypass.db"));
-    parent_exists(&section, &file);
+    let password_key = ["password-file", "password"].into_iter().find(|key| section.has(key));
+    let password = password(&section);
+    let place = match found {
+        Some(Located { value: Kind::Shared(url), position }) => {
+            StorePlace::Shared { url: Located { value: url, position }, password }
+        }
+        file => {
+            if let Some(key) = password_key {
+                section.error(format!("`{key}` is for a store in PostgreSQL: a file needs none"));
+            }
+            let file = match file {
+                Some(Located { value: Kind::File(path), position }) => {
+                    Located { value: path, position }
+                }
+                _ => default_path(&section, "daypass.db"),
+            };
+            parent_exists(&section, &file);
+            StorePlace::File(file)
+        }
+    };
+    let stale_after = section.duration("stale-after", HOUR, MINUTE);
     section.finish();
-    Store { file }
+    Store { place, stale_after }
 }
 
 fn api(section: Section<'_>) -> Api {

@@ -47,7 +47,9 @@ fn the_shortest_file_has_every_default() {
     let config = read_in(folder.path(), MINIMAL).unwrap();
     assert_eq!(config.audit.recorder.file, Some(folder.path().join("audit.jsonl")));
     assert_eq!(config.audit.mode, Mode::Buffered);
-    assert_eq!(config.store.file.value, folder.path().join("daypass.db"));
+    let StorePlace::File(file) = &config.store.place else { panic!("{:?}", config.store) };
+    assert_eq!(file.value, folder.path().join("daypass.db"));
+    assert_eq!(config.store.stale_after, Duration::from_secs(60));
     assert_eq!(config.api.socket.value, folder.path().join("daypass.sock"));
     assert_eq!(config.token.ttl_default, Duration::from_secs(900));
     assert_eq!(config.metrics, None);
@@ -139,7 +141,8 @@ drain-deadline = "5s"
     let SecondLock::Role { key, .. } = &database.second_lock else { panic!("{database:?}") };
     assert_eq!(*key, Some(Secret::new("0123456789abcdef0123456789abcdef")));
     assert_eq!(database.replicas[0].value, "postgres://daypass@db2/shop");
-    assert_eq!(config.store.file.value, Path::new("/tmp/daypass.db"));
+    let StorePlace::File(file) = &config.store.place else { panic!("{:?}", config.store) };
+    assert_eq!(file.value, Path::new("/tmp/daypass.db"));
     assert_eq!(config.audit.recorder.file, None);
     assert_eq!(config.audit.recorder.queue_records_max, 4_096);
     assert_eq!(config.audit.recorder.queue_bytes_max, 2 << 20);
@@ -232,6 +235,33 @@ fn the_lock_is_a_role_and_none_has_to_be_written_out() {
     assert_eq!(none.databases[0].second_lock, SecondLock::None);
     let useless = MINIMAL.replace("\"role\"", "\"none\"\nrole-key-file = \"k\"");
     assert_eq!(errors(&useless), ["11:17: `role-key-file` is for second-lock = \"role\""]);
+}
+
+#[test]
+fn a_store_is_a_file_or_a_shared_database_whose_password_stands_elsewhere() {
+    let folder = private_folder();
+    let path = folder.path().join("store.password");
+    std::fs::write(&path, "hunter2\n").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let store = |lines: &str| format!("{MINIMAL}[store]\n{lines}\n");
+    let shared = "url = \"postgres://keeper@db/store?sslmode=verify-full\"\n\
+                  password-file = \"store.password\"\nstale-after = \"5s\"";
+    let config = read_in(folder.path(), &store(shared)).unwrap();
+    let StorePlace::Shared { url, password } = &config.store.place else { panic!("{config:?}") };
+    assert_eq!(url.value, "postgres://keeper@db/store?sslmode=verify-full");
+    assert_eq!(password, &Some(crate::secret::Secret::new("hunter2")));
+    assert_eq!(config.store.stale_after, Duration::from_secs(5));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let refused = |lines: &str| errors(&store(lines)).join("\n");
+    assert!(
+        refused("url = \"postgres://keeper:hunter2@db/store\"")
+            .contains("does not belong in a URL")
+    );
+    assert!(
+        refused("url = \"mysql://keeper@db/store\"")
+            .contains("or \"postgres://USER@HOST/DATABASE\"")
+    );
+    assert!(refused("password = \"${NONE}\"").contains("`password` is for a store in PostgreSQL"));
 }
 
 #[test]

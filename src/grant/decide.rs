@@ -48,6 +48,8 @@ pub struct Denial {
     pub held: Vec<Arc<Grant>>,
     /// The grant that ended last of those that would have made the difference.
     pub ended: Option<EndedGrant>,
+    /// Nobody knows what the caller holds.
+    pub unknown: bool,
 }
 
 /// A grant that counts no more.
@@ -146,7 +148,8 @@ fn deny<'a>(
         })
         .max_by_key(|grant| grant.ends());
     let ended = ended.map(|grant| EndedGrant { grant: Arc::clone(grant), how: ending(grant) });
-    Denial { missing: lacking, held: held.live(now).cloned().collect(), ended }
+    let unknown = !held.is_known();
+    Denial { missing: lacking, held: held.live(now).cloned().collect(), ended, unknown }
 }
 
 fn ending(grant: &Grant) -> Ending {

@@ -65,6 +65,10 @@ impl Denial {
     /// One line: `no live grant allows SELECT (email) ON public.customers`. At most
     /// [`MESSAGE_BYTES_MAX`].
     pub fn message(&self, engine: Engine) -> String {
+        if self.unknown {
+            return "the proxy could not reach its store for too long, so nothing is allowed"
+                .into();
+        }
         let privileges = self.privileges();
         if privileges.is_empty() {
             return "there is no live grant on this database".into();
@@ -77,6 +81,9 @@ impl Denial {
 
     /// What ended, and what the live grants do allow and until when. At most [`DETAIL_BYTES_MAX`].
     pub fn detail(&self, engine: Engine) -> String {
+        if self.unknown {
+            return "Which grants are live is not known until it can be read again.".into();
+        }
         let mut start = String::new();
         if let Some(ended) = &self.ended {
             let id = &ended.grant.id;

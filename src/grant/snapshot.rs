@@ -14,19 +14,41 @@ pub const ENDED_KEPT: Duration = Duration::from_hours(24);
 /// The grants of one caller on one database: live ones, ones that begin later, and ones that ended in
 /// the last [`ENDED_KEPT`]. The one that expires last comes first. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct HeldGrants(Option<Arc<[Arc<Grant>]>>);
+pub struct HeldGrants(Held);
+
+#[derive(Clone, Debug, Default)]
+enum Held {
+    #[default]
+    None,
+    Some(Arc<[Arc<Grant>]>),
+    /// The store could not be read for too long.
+    Unknown,
+}
 
 impl HeldGrants {
     /// Puts grants of one caller on one database in order.
     pub fn new(grants: impl IntoIterator<Item = Arc<Grant>>) -> Self {
         let mut grants: Vec<_> = grants.into_iter().collect();
         grants.sort_by(|a, b| (b.expires, &a.id).cmp(&(a.expires, &b.id)));
-        Self((!grants.is_empty()).then(|| grants.into()))
+        Self(if grants.is_empty() { Held::None } else { Held::Some(grants.into()) })
+    }
+
+    /// Nobody knows which there are: as good as none, but for what a denial says.
+    pub const fn unknown() -> Self {
+        Self(Held::Unknown)
+    }
+
+    /// Whether it is known which there are.
+    pub const fn is_known(&self) -> bool {
+        !matches!(self.0, Held::Unknown)
     }
 
     /// All of them.
     pub fn iter(&self) -> std::slice::Iter<'_, Arc<Grant>> {
-        self.0.as_deref().unwrap_or_default().iter()
+        match &self.0 {
+            Held::Some(grants) => grants.iter(),
+            Held::None | Held::Unknown => [].iter(),
+        }
     }
 
     /// Those that count at that moment; the one that expires last comes first.
@@ -48,8 +70,8 @@ impl HeldGrants {
     /// this caller changed: what was decided with one and has not expired holds with the other.
     pub fn same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
-            (None, None) => true,
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (Held::None, Held::None) | (Held::Unknown, Held::Unknown) => true,
+            (Held::Some(a), Held::Some(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }
@@ -65,9 +87,10 @@ impl<'a> IntoIterator for &'a HeldGrants {
 }
 
 /// Every caller's grants at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct GrantSnapshot {
     epoch: u64,
+    known: bool,
     callers: HashMap<PrincipalName, HashMap<Box<str>, HeldGrants>>,
 }
 
@@ -88,7 +111,7 @@ impl GrantSnapshot {
                 (principal, held.collect())
             })
             .collect();
-        Self { epoch: 1, callers }
+        Self { epoch: 1, known: true, callers }
     }
 
     /// Grows with each change.
@@ -96,8 +119,23 @@ impl GrantSnapshot {
         self.epoch
     }
 
+    /// Whether it is known what holds now; without that, nobody holds anything.
+    pub const fn is_known(&self) -> bool {
+        self.known
+    }
+
+    /// The next snapshot, with the same grants, when it becomes known or unknown whether they still
+    /// hold.
+    #[must_use]
+    pub fn known(&self, known: bool) -> Self {
+        Self { epoch: self.epoch + 1, known, callers: self.callers.clone() }
+    }
+
     /// The grants of a caller on a database.
     pub fn held(&self, principal: &PrincipalName, database: &str) -> HeldGrants {
+        if !self.known {
+            return HeldGrants::unknown();
+        }
         self.callers
             .get(principal)
             .and_then(|databases| databases.get(database))
@@ -115,16 +153,19 @@ impl GrantSnapshot {
         self.iter().filter_map(|grant| grant.next_change_after(now)).min()
     }
 
-    /// The next snapshot, in which this grant is new or replaces its former state. The other callers'
-    /// lists stay the same values.
+    /// The next snapshot, in which these grants are new or replace their former state. The other
+    /// callers' lists stay the same values.
     #[must_use]
-    pub fn with(&self, grant: &Arc<Grant>, now: Timestamp) -> Self {
+    pub fn with(&self, changed: &[Arc<Grant>]) -> Self {
         let mut callers = self.callers.clone();
-        let databases = callers.entry(grant.principal.clone()).or_default();
-        let held = databases.entry(grant.database.clone()).or_default();
-        let others = held.iter().filter(|other| other.id != grant.id && kept(other, now));
-        *held = HeldGrants::new(others.chain([grant]).cloned());
-        Self { epoch: self.epoch + 1, callers }
+        for grant in changed {
+            let now = grant.revoked.as_ref().map_or(grant.created, |revoked| revoked.at);
+            let databases = callers.entry(grant.principal.clone()).or_default();
+            let held = databases.entry(grant.database.clone()).or_default();
+            let others = held.iter().filter(|other| other.id != grant.id && kept(other, now));
+            *held = HeldGrants::new(others.chain([grant]).cloned());
+        }
+        Self { epoch: self.epoch + 1, known: self.known, callers }
     }
 
     /// The next snapshot, without the grants that ended long ago; `None` when there are none.
@@ -140,10 +181,10 @@ impl GrantSnapshot {
                     *held = HeldGrants::new(held.iter().filter(|grant| kept(grant, now)).cloned());
                 }
             }
-            databases.retain(|_, held| held.0.is_some());
+            databases.retain(|_, held| held.iter().next().is_some());
         }
         callers.retain(|_, databases| !databases.is_empty());
-        Some(Self { epoch: self.epoch + 1, callers })
+        Some(Self { epoch: self.epoch + 1, known: self.known, callers })
     }
 }
 
@@ -197,10 +238,10 @@ mod tests {
         bobs.principal = name("bob");
         let first = GrantSnapshot::new([Arc::new(bobs)], at(0));
         let one = Arc::new(grant("g_1", "SELECT ON s.t", 0, 9));
-        let second = first.with(&one, at(0));
+        let second = first.with(&[one]);
         let mut revoked = grant("g_1", "SELECT ON s.t", 0, 9);
         revoked.revoked = Some(Revocation { at: at(1), by: "local:root".into(), reason: None });
-        let third = second.with(&Arc::new(revoked), at(1));
+        let third = second.with(&[Arc::new(revoked)]);
         assert_eq!((second.epoch(), third.epoch()), (2, 3));
         let [one, two, three] =
             [&first, &second, &third].map(|snapshot| snapshot.held(&name("bob"), "shop"));
@@ -210,6 +251,20 @@ mod tests {
         assert!(!held.same(&second.held(&name("alice"), "shop")));
         assert!(second.held(&name("alice"), "shop").any_live(at(1)));
         assert!(!held.any_live(at(1)));
+    }
+
+    #[test]
+    fn nobody_holds_anything_while_nobody_knows() {
+        let snapshot = GrantSnapshot::new([Arc::new(grant("g_1", "SELECT ON s.t", 0, 9))], at(0));
+        let held = snapshot.held(&name("alice"), "shop");
+        let unknown = snapshot.known(false);
+        assert!(!unknown.held(&name("alice"), "shop").any_live(at(1)));
+        assert!(!unknown.held(&name("alice"), "shop").same(&held));
+        assert!(!unknown.held(&name("bob"), "shop").is_known());
+        assert_eq!(unknown.iter().count(), 1);
+        let again = unknown.known(true);
+        assert!(again.held(&name("alice"), "shop").same(&held));
+        assert_eq!(again.epoch(), 3);
     }
 
     #[test]

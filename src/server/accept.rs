@@ -77,6 +77,7 @@ impl House {
         if !self.shared.recorder.accepts() {
             return Err("the audit stream takes no records".into());
         }
+        self.store.known()?;
         for database in &self.databases {
             if database.catalogs.current().is_none() {
                 return Err(format!("the names of database {} are not known yet", database.name));
@@ -226,6 +227,9 @@ fn admit<'h>(house: &'h House, login: &LoggedIn) -> Result<&'h Arc<Database>, Re
     let Some(database) = house.database(&login.database) else {
         return Err(unknown_database(house, &login.principal, &login.database));
     };
+    if let Err(why) = house.store.known() {
+        return Err(Report::fatal("57P03", why).hint("Try again later, or at another proxy."));
+    }
     if house.registry.count() >= house.sessions_max {
         let max = house.sessions_max;
         return Err(Report::fatal("53300", format!("the proxy has its {max} sessions")));

@@ -23,7 +23,6 @@ use crate::control::api;
 use crate::control::service::{Service, Settings};
 use crate::session::news::Phase;
 use crate::session::registry::Registry;
-use crate::store::Store;
 use crate::telemetry::{self, LogLevel};
 use crate::time::Timestamp;
 use crate::tls::TlsWarning;
@@ -96,8 +95,10 @@ async fn run(
     log: LogLevel,
 ) -> Result<(), ServeError> {
     let signals = Signals::new()?;
-    let store = Store::open(&config.store.file.value)
-        .map_err(|error| ServeError::start("the store", error))?;
+    let store = match plan.store.take() {
+        Some(place) => place.open().map_err(|error| ServeError::start("the store", error))?,
+        None => return Err(ServeError::start("the store", "the configuration names none")),
+    };
     let recorder = Recorder::open(&config.audit.recorder)
         .map_err(|error| ServeError::start("the audit stream", error))?;
     let registry = Arc::new(Registry::default());

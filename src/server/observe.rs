@@ -85,6 +85,11 @@ fn page(house: &House, metrics: &Metrics) -> Result<String, StatusCode> {
             u64::from(house.shared.recorder.accepts()),
         ),
         (
+            "store_known",
+            "Whether the store could be read lately, so that anything is allowed",
+            u64::from(house.store.known().is_ok()),
+        ),
+        (
             "ready",
             "Whether every catalog is known and audit works",
             u64::from(house.readiness().is_ok()),

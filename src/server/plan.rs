@@ -2,33 +2,51 @@
 //! is wrong is said all at once, with its place in the file.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::redact::{HashKey, ParameterSettings};
-use crate::config::{Config, ConfigErrors, Located, Parameters, SecondLock};
+use crate::config::{Config, ConfigErrors, Located, Parameters, SecondLock, StorePlace};
 use crate::identity::PrincipalName;
 use crate::secret::Secret;
 use crate::session::relay;
 use crate::sql::Engine;
 use crate::sql::postgres::ParseLimits;
-use crate::store;
-use crate::store::Store;
+use crate::store::{self, Account, Dial, Store, StoreError};
 use crate::tls::{ServerTls, TlsWarning};
 use crate::upstream::roles::Settings;
-use crate::upstream::{Catalogs, Lock, Target};
+use crate::upstream::{Catalogs, Lock, Target, dial};
 
 /// What the process is to do.
 pub(super) struct Plan {
     pub(super) listeners: Vec<Listener>,
     pub(super) databases: Vec<Database>,
+    /// The store; `None` when the configuration is wrong about it.
+    pub(super) store: Option<Place>,
     pub(super) approvers: Vec<PrincipalName>,
     pub(super) parameter_settings: ParameterSettings,
     pub(super) parse_limits: ParseLimits,
     pub(super) threads: usize,
     /// What is not wrong enough to stop.
     pub(super) warnings: Vec<TlsWarning>,
+}
+
+/// Where grants, requests and tokens are kept.
+#[derive(Clone)]
+pub(super) enum Place {
+    File(PathBuf),
+    Shared(Account),
+}
+
+impl Place {
+    /// Opens it. Blocks.
+    pub(super) fn open(self) -> Result<Store, StoreError> {
+        match self {
+            Self::File(path) => Store::open(&path),
+            Self::Shared(account) => Store::open_shared(account),
+        }
+    }
 }
 
 /// One address for clients.
@@ -67,6 +85,7 @@ impl Plan {
         let mut warnings = Vec::new();
         let listeners = listeners(config, &mut warnings, &mut errors);
         let databases = databases(config, &mut errors);
+        let store = place(config, &mut errors);
         let mut approvers = Vec::new();
         for approver in &config.approval.approvers {
             match PrincipalName::new(&approver.value) {
@@ -85,6 +104,7 @@ impl Plan {
         errors.or_else(Self {
             listeners,
             databases,
+            store,
             approvers,
             parameter_settings,
             parse_limits,
@@ -150,6 +170,45 @@ fn databases(config: &Config, errors: &mut ConfigErrors) -> Vec<Database> {
     databases
 }
 
+fn place(config: &Config, errors: &mut ConfigErrors) -> Option<Place> {
+    let (url, password) = match &config.store.place {
+        StorePlace::File(path) => return Some(Place::File(path.value.clone())),
+        StorePlace::Shared { url, password } => (url, password),
+    };
+    let base = config.file.parent().unwrap_or(Path::new("."));
+    let target = match Target::parse(&url.value, base) {
+        Ok(target) => target,
+        Err(error) => {
+            errors.add(Some(url.position), error.to_string());
+            return None;
+        }
+    };
+    for database in &config.databases {
+        let servers = std::iter::once(&database.primary).chain(&database.replicas);
+        let mut targets = servers.filter_map(|url| Target::parse(&url.value, base).ok());
+        // Whoever may write to all of it could grant himself anything.
+        if targets.any(|it| it.host == target.host && it.database == target.database) {
+            let sentence = format!(
+                "clients reach this database as {:?}: the store needs one that they cannot reach",
+                database.name.value
+            );
+            errors.add(Some(url.position), sentence);
+        }
+    }
+    let address = format!("{}/{}", target.host, target.database).into();
+    let (user, database) = (target.user.clone(), target.database.clone());
+    let dial: Dial = Arc::new(move || {
+        let target = target.clone();
+        Box::pin(async move {
+            // Its authorities may have been replaced since the last time.
+            target.forget_authorities();
+            dial(&target).await.map_err(|error| error.to_string())
+        })
+    });
+    let (password, stale_after) = (password.clone(), config.store.stale_after);
+    Some(Place::Shared(Account { dial, address, user, database, password, stale_after }))
+}
+
 fn parameters(
     setting: &Parameters,
     run_key: &RunKey,
@@ -213,7 +272,7 @@ impl Database {
             let (entry, target) = (Arc::clone(&name), primary.clone());
             let ddl_owner = ddl_owner.clone();
             let settings = Settings { entry, target, key, interval: catalog_refresh, ddl_owner };
-            Lock::spawn(settings, store.snapshots(), catalogs.watch())
+            Lock::spawn(settings, store.follower(), catalogs.watch())
         });
         Arc::new(relay::Database { name, primary, catalogs, lock, catalog_refresh, ddl_owner })
     }

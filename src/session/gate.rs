@@ -9,7 +9,7 @@ use crate::grant::snapshot::HeldGrants;
 use crate::sql::access::{Access, Accesses, Operation};
 use crate::time::Timestamp;
 
-use super::refusal::{Ended, Refusal, ended};
+use super::refusal::{Ended, Refusal, ended, unconfirmed};
 
 /// Decides a session's statements.
 pub struct Gate {
@@ -118,6 +118,10 @@ impl Gate {
 
     /// Whether, and how, a grant that was used has ended by now.
     pub fn ended(&self, used: &Grant, now: Timestamp) -> Option<Ended> {
+        if !self.held.is_known() {
+            // It may have been revoked meanwhile.
+            return Some(unconfirmed(used));
+        }
         // What was used is the grant as it was then; a revocation shows in the one that is held now.
         let current = self.held.iter().find(|grant| grant.id == used.id);
         ended(current.map_or(used, |grant| &**grant), now)
@@ -166,6 +170,17 @@ mod tests {
     use super::*;
     use crate::grant::fixture::{at, grant};
     use crate::sql::access::Object;
+
+    #[test]
+    fn what_was_used_counts_no_more_while_nobody_knows_what_is_held() {
+        let used = grant("g_1", "READ ON DATABASE", 0, 9);
+        let mut gate = Gate::new(HeldGrants::new([Arc::new(used.clone())]));
+        assert_eq!(gate.ended(&used, at(1)), None);
+        gate.replace(HeldGrants::unknown());
+        let ended = gate.ended(&used, at(1)).unwrap();
+        assert_eq!(&*ended.grant, "g_1");
+        assert!(ended.how.contains("could not reach its store"), "{}", ended.how);
+    }
 
     #[test]
     fn under_a_second_lock_nobody_is_an_owner() {

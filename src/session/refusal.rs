@@ -61,6 +61,12 @@ pub enum Refusal {
     Call(CallError),
 }
 
+/// A grant of which nobody knows whether it still counts.
+pub fn unconfirmed(grant: &crate::grant::Grant) -> Ended {
+    let how = "cannot be confirmed: the proxy could not reach its store for too long".to_owned();
+    Ended { grant: grant.id.to_string().into(), how }
+}
+
 /// How a grant ended, in words, if it has.
 pub fn ended(grant: &crate::grant::Grant, now: Timestamp) -> Option<Ended> {
     let how = match &grant.revoked {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::ids::NoRandomness;
 use crate::grant::{GrantError, GrantId, RequestId};
@@ -12,7 +13,7 @@ use crate::time::Timestamp;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A store that this version has no code for.
-    #[error("store {0} is not supported by this version: write sqlite:PATH")]
+    #[error("store {0} is not supported by this version: write sqlite:PATH or postgres://…")]
     Unsupported(PathBuf),
     /// The file cannot be made or read.
     #[error("store {path}: {source}")]
@@ -54,6 +55,42 @@ pub enum StoreError {
     /// SQLite failed: disk full, input or output error …
     #[error("store: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// The server of a shared store cannot be reached, or does not answer.
+    #[error("the store at {address} cannot be reached: {why}")]
+    Unreachable {
+        /// Where it is.
+        address: Arc<str>,
+        /// Why not.
+        why: Box<str>,
+    },
+    /// The server of a shared store refused.
+    #[error("the store at {address} refused: {why} ({sqlstate})")]
+    Server {
+        /// Where it is.
+        address: Arc<str>,
+        /// Five characters.
+        sqlstate: Box<str>,
+        /// In its words.
+        why: Box<str>,
+    },
+    /// A shared store has forgotten changes that this proxy has seen: it was restored from a copy, or is
+    /// another.
+    #[error(
+        "the store has gone back from revision {known} to {found}: it was restored or replaced, so \
+         restart every proxy, and look at what was revoked since"
+    )]
+    WentBack {
+        /// Its revision now.
+        found: i64,
+        /// What this proxy has seen.
+        known: i64,
+    },
+    /// A value cannot be read back, or not be written.
+    #[error("a row of the store cannot be read: {0}")]
+    Row(Box<dyn std::error::Error + Send + Sync>),
+    /// A column is not what it should be.
+    #[error("a row of the store cannot be read: no {0}")]
+    Column(&'static str),
     /// No key or name could be made.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -114,12 +151,6 @@ pub enum UpdateError<E> {
     /// The store failed, or knows no such request.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl<E> From<rusqlite::Error> for UpdateError<E> {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Store(error.into())
-    }
 }
 
 impl<E> From<GrantError> for UpdateError<E> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::error::StoreError;
-use super::ids;
+use super::{ids, rows};
 
 /// Marks the file as ours: `Dayp`.
 const APPLICATION_ID: i32 = 0x4461_7970;
@@ -118,9 +118,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
         transaction.pragma_update(None, "user_version", known).map_err(blame)?;
     }
     let key: [u8; 32] = ids::random()?;
-    transaction
-        .execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('store-key', ?1)", [&key[..]])
-        .map_err(blame)?;
+    rows::keep_store_key(&transaction, &key)?;
     transaction.commit().map_err(blame)
 }
 

@@ -1,20 +1,25 @@
-//! Grants, requests and tokens, kept in one SQLite file.
+//! Grants, requests and tokens, kept in one SQLite file, or in a PostgreSQL database that several
+//! proxies share.
 //!
-//! Blocking work happens on one thread of the store's own. After each commit, and before the call
+//! Blocking work happens on threads of the store's own. After each commit, and before the call
 //! that made it returns, the next immutable [`Snapshot`] is published; whoever decides or lets in reads
 //! only that. A call whose caller stops waiting is run to its end all the same.
 
 mod error;
 mod file;
 pub mod ids;
+mod published;
 mod rows;
+mod shared;
+mod sql;
+mod sqlite;
 mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::grant::request::Request;
 use crate::grant::snapshot::GrantSnapshot;
@@ -23,7 +28,12 @@ use crate::identity::token::{TokenSnapshot, TokenVerifier};
 use crate::identity::{PrincipalName, TokenId};
 use crate::time::Timestamp;
 pub use error::{StoreError, UpdateError};
-use worker::{State, Worker};
+use published::{Changes, Published, load};
+pub use shared::{Account, Dial};
+use shared::{Asked, Follow, Shared};
+use sql::Sql;
+use sqlite::{Embedded, blame};
+use worker::{Backend, State, Worker, aside};
 
 /// Most live tokens of one principal: a login tries each.
 pub const TOKENS_LIVE_MAX: usize = 16;
@@ -35,6 +45,10 @@ pub const TOKENS_KEPT: Duration = Duration::from_hours(30 * 24);
 /// Most waiting requests of one principal.
 pub const REQUESTS_WAITING_MAX: usize = 50;
 
+/// What is said while a shared store could not be read for too long.
+const UNKNOWN: &str =
+    "the proxy could not reach its store for too long, so it does not know who may do what";
+
 /// Most entries of a list.
 pub const LIST_MAX: u32 = 10_000;
 
@@ -45,6 +59,8 @@ pub struct Snapshot {
     pub grants: Arc<GrantSnapshot>,
     /// Verifiers, by principal.
     pub tokens: Arc<TokenSnapshot>,
+    /// Which change of a shared store it includes, and all before; 0 where nobody else makes any.
+    revision: i64,
 }
 
 /// Which grants to list; all that is set must hold.
@@ -84,11 +100,33 @@ pub struct Purged {
     pub tokens: usize,
 }
 
-/// The store. Clones share one connection; the file is closed when the last clone is dropped.
+/// The store. Clones share their connections, which are closed when the last clone is dropped.
 #[derive(Clone)]
 pub struct Store {
     worker: Arc<Worker>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    follow: Option<Arc<Follow>>,
+}
+
+/// Follows what holds, for those who act on it long after they asked.
+#[derive(Clone)]
+pub struct Follower {
+    /// Tells of every change.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    asked: Option<mpsc::WeakUnboundedSender<Asked>>,
+}
+
+impl Follower {
+    /// Waits until the snapshot includes whatever any proxy committed before this was called. Whether
+    /// that came about: not while the store cannot be read.
+    pub async fn catch_up(&self) -> bool {
+        let Some(asked) = &self.asked else { return true };
+        let Some(asked) = asked.upgrade() else { return false };
+        let (answer, answered) = oneshot::channel();
+        let sent = asked.send(answer).is_ok();
+        drop(asked);
+        sent && answered.await.unwrap_or(false)
+    }
 }
 
 impl std::fmt::Debug for Store {
@@ -115,19 +153,52 @@ impl Store {
     /// As [`Store::open`].
     pub fn open_at(url_or_path: &Path, now: Timestamp) -> Result<Self, StoreError> {
         let path = file::path_of(url_or_path)?;
-        let connection = file::open(&path)?;
-        let (state, snapshots) = State::load(connection, now).map_err(|error| match error {
-            // Rows that were written whole and cannot be read back.
-            StoreError::Sqlite(error) => match file::blame(&path, error) {
-                StoreError::Sqlite(error) => {
-                    StoreError::Corrupt { path: path.clone(), why: error.to_string().into() }
-                }
-                other => other,
-            },
-            other => other,
-        })?;
+        let mut file = Embedded::open(&path)?;
+        let first = file.read(|sql| load(sql, now, 0)).map_err(|error| blame(&path, error))?;
+        let (published, snapshots) = Published::new(first);
+        let state = State { backend: Backend::Embedded(file), published };
         let worker = Worker::start(state).map_err(|source| StoreError::Io { path, source })?;
-        Ok(Self { worker: Arc::new(worker), snapshots })
+        Ok(Self { worker: Arc::new(worker), snapshots, follow: None })
+    }
+
+    /// Opens the store that several proxies share, and makes its tables where there are none. Blocks.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses us, or its schema is of something else or of a
+    /// later version.
+    pub fn open_shared(account: Account) -> Result<Self, StoreError> {
+        Self::open_shared_at(account, SystemTime::now().into())
+    }
+
+    /// As [`Store::open_shared`], at a moment of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Store::open_shared`].
+    pub fn open_shared_at(account: Account, now: Timestamp) -> Result<Self, StoreError> {
+        let account = Arc::new(account);
+        aside(|| {
+            let (shared, first) = Shared::open(&account, now)?;
+            let (published, snapshots) = Published::new(first);
+            let follow = Follow::start(&account, published.clone())?;
+            let state = State { backend: Backend::Shared(Box::new(shared)), published };
+            let path = (*account.address).into();
+            let worker = Worker::start(state).map_err(|source| StoreError::Io { path, source })?;
+            Ok(Self { worker: Arc::new(worker), snapshots, follow: Some(Arc::new(follow)) })
+        })
+    }
+
+    /// Follows what holds.
+    pub fn follower(&self) -> Follower {
+        let asked = self.follow.as_ref().and_then(|follow| follow.asked());
+        Follower { snapshots: self.snapshots.clone(), asked }
+    }
+
+    /// Whether it is known what holds: not when a shared store could not be read for too long.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn known(&self) -> Result<(), &'static str> {
+        if self.snapshots.borrow().grants.is_known() { Ok(()) } else { Err(UNKNOWN) }
     }
 
     /// What holds now.
@@ -145,14 +216,14 @@ impl Store {
     /// # Errors
     /// When its principal has [`TOKENS_LIVE_MAX`] live ones already, or its id is taken.
     pub async fn add_token(&self, token: TokenVerifier) -> Result<Arc<TokenVerifier>, StoreError> {
-        self.change(move |transaction, changes| {
-            let live = rows::live_tokens(transaction, &token.principal, token.issued)?;
+        self.change(move |sql, changes| {
+            let live = rows::live_tokens(sql, &token.principal, token.issued)?;
             if live >= TOKENS_LIVE_MAX {
                 return Err(StoreError::TooManyTokens(token.principal.clone()));
             }
-            rows::insert_token(transaction, &token).map_err(|error| taken(&token.id.0, error))?;
+            rows::insert_token(sql, &token).map_err(|error| taken(&token.id.0, error))?;
             let token = Arc::new(token);
-            changes.token = Some(Arc::clone(&token));
+            changes.tokens.push(Arc::clone(&token));
             Ok(token)
         })
         .await
@@ -163,7 +234,7 @@ impl Store {
     /// # Errors
     /// When the disk fails.
     pub async fn tokens(&self) -> Result<Vec<Arc<TokenVerifier>>, StoreError> {
-        self.worker.run(|state| rows::tokens(state.connection())).await?.map_err(Into::into)
+        self.worker.run(|state| state.read(rows::tokens)).await?
     }
 
     /// Takes a token back. An expired one can be, too: that ends its sessions.
@@ -177,17 +248,17 @@ impl Store {
         now: Timestamp,
     ) -> Result<Arc<TokenVerifier>, StoreError> {
         let (id, by) = (id.clone(), by.to_string());
-        self.change(move |transaction, changes| {
-            let Some(mut token) = rows::token(transaction, &id)? else {
+        self.change(move |sql, changes| {
+            let Some(mut token) = rows::token(sql, &id)? else {
                 return Err(StoreError::NoToken(id));
             };
             if let Some(at) = token.revoked {
                 return Err(StoreError::TokenRevoked { id, at });
             }
-            rows::revoke_token(transaction, &id, &by, now)?;
+            rows::revoke_token(sql, &id, &by, now)?;
             token.revoked = Some(now);
             let token = Arc::new(token);
-            changes.token = Some(Arc::clone(&token));
+            changes.tokens.push(Arc::clone(&token));
             Ok(token)
         })
         .await
@@ -199,10 +270,10 @@ impl Store {
     /// When [`Grant::check`] refuses it, or its id is taken.
     pub async fn create_grant(&self, grant: Grant) -> Result<Arc<Grant>, StoreError> {
         grant.check()?;
-        self.change(move |transaction, changes| {
-            rows::insert_grant(transaction, &grant).map_err(|error| taken(&grant.id.0, error))?;
+        self.change(move |sql, changes| {
+            rows::insert_grant(sql, &grant).map_err(|error| taken(&grant.id.0, error))?;
             let grant = Arc::new(grant);
-            changes.grant = Some((Arc::clone(&grant), grant.created));
+            changes.grants.push(Arc::clone(&grant));
             Ok(grant)
         })
         .await
@@ -213,8 +284,8 @@ impl Store {
     /// # Errors
     /// When the disk fails.
     pub async fn grants(&self, filter: GrantFilter) -> Result<Vec<Arc<Grant>>, StoreError> {
-        let list = self.worker.run(move |state| rows::grants(state.connection(), &filter));
-        list.await?.map_err(Into::into)
+        let list = self.worker.run(move |state| state.read(|sql| rows::grants(sql, &filter)));
+        list.await?
     }
 
     /// One grant.
@@ -223,7 +294,7 @@ impl Store {
     /// When there is none of that name.
     pub async fn grant(&self, id: &GrantId) -> Result<Arc<Grant>, StoreError> {
         let wanted = id.clone();
-        let found = self.worker.run(move |state| rows::grant(state.connection(), &wanted));
+        let found = self.worker.run(move |state| state.read(|sql| rows::grant(sql, &wanted)));
         found.await??.map(Arc::new).ok_or_else(|| StoreError::NoGrant(id.clone()))
     }
 
@@ -237,18 +308,18 @@ impl Store {
         revocation: Revocation,
     ) -> Result<Arc<Grant>, StoreError> {
         let id = id.clone();
-        self.change(move |transaction, changes| {
-            let Some(mut grant) = rows::grant(transaction, &id)? else {
+        self.change(move |sql, changes| {
+            let Some(mut grant) = rows::grant(sql, &id)? else {
                 return Err(StoreError::NoGrant(id));
             };
             let now = revocation.at;
             if grant.revoked.is_some() || grant.expires <= now {
                 return Err(StoreError::GrantEnded { id, at: grant.ends() });
             }
-            rows::revoke_grant(transaction, &id, &revocation)?;
+            rows::revoke_grant(sql, &id, &revocation)?;
             grant.revoked = Some(revocation);
             let grant = Arc::new(grant);
-            changes.grant = Some((Arc::clone(&grant), now));
+            changes.grants.push(Arc::clone(&grant));
             Ok(grant)
         })
         .await
@@ -259,13 +330,12 @@ impl Store {
     /// # Errors
     /// When its principal has [`REQUESTS_WAITING_MAX`] waiting ones already, or its id is taken.
     pub async fn create_request(&self, request: Request) -> Result<Request, StoreError> {
-        self.change(move |transaction, _| {
+        self.change(move |sql, _| {
             let (principal, now) = (&request.principal, request.created);
-            if rows::waiting_requests(transaction, principal, now)? >= REQUESTS_WAITING_MAX {
+            if rows::waiting_requests(sql, principal, now)? >= REQUESTS_WAITING_MAX {
                 return Err(StoreError::TooManyRequests(principal.clone()));
             }
-            rows::insert_request(transaction, &request)
-                .map_err(|error| taken(&request.id.0, error))?;
+            rows::insert_request(sql, &request).map_err(|error| taken(&request.id.0, error))?;
             Ok(request)
         })
         .await
@@ -276,8 +346,8 @@ impl Store {
     /// # Errors
     /// When the disk fails.
     pub async fn requests(&self, filter: RequestFilter) -> Result<Vec<Request>, StoreError> {
-        let list = self.worker.run(move |state| rows::requests(state.connection(), &filter));
-        list.await?.map_err(Into::into)
+        let list = self.worker.run(move |state| state.read(|sql| rows::requests(sql, &filter)));
+        list.await?
     }
 
     /// One request.
@@ -286,7 +356,7 @@ impl Store {
     /// When there is none of that name.
     pub async fn request(&self, id: &RequestId) -> Result<Request, StoreError> {
         let wanted = id.clone();
-        let found = self.worker.run(move |state| rows::request(state.connection(), &wanted));
+        let found = self.worker.run(move |state| state.read(|sql| rows::request(sql, &wanted)));
         found.await??.ok_or_else(|| StoreError::NoRequest(id.clone()))
     }
 
@@ -306,17 +376,17 @@ impl Store {
         E: Send + 'static,
     {
         let id = id.clone();
-        self.change(move |transaction, changes| {
-            let Some(request) = rows::request(transaction, &id)? else {
+        self.change(move |sql, changes| {
+            let Some(request) = rows::request(sql, &id)? else {
                 return Err(StoreError::NoRequest(id).into());
             };
             let (request, grant) = transition(request).map_err(UpdateError::Refused)?;
-            rows::update_request(transaction, &Request { id, ..request.clone() })?;
+            rows::update_request(sql, &Request { id, ..request.clone() })?;
             let Some(grant) = grant else { return Ok((request, None)) };
             grant.check()?;
-            rows::insert_grant(transaction, &grant).map_err(|error| taken(&grant.id.0, error))?;
+            rows::insert_grant(sql, &grant).map_err(|error| taken(&grant.id.0, error))?;
             let grant = Arc::new(grant);
-            changes.grant = Some((Arc::clone(&grant), grant.created));
+            changes.grants.push(Arc::clone(&grant));
             Ok((request, Some(grant)))
         })
         .await
@@ -328,18 +398,19 @@ impl Store {
     /// # Errors
     /// When the disk fails.
     pub async fn purge(&self, now: Timestamp) -> Result<Purged, StoreError> {
-        self.change(move |transaction, changes| {
+        self.change(move |sql, changes| {
             let mut purged = Purged::default();
-            for request in rows::overdue_requests(transaction, now)? {
+            for request in rows::overdue_requests(sql, now)? {
                 if let Some(request) = request.expire(now) {
-                    rows::update_request(transaction, &request)?;
+                    rows::update_request(sql, &request)?;
                     purged.requests.push(request);
                 }
             }
-            purged.grants = rows::newly_expired_grants(transaction, now)?;
+            purged.grants = rows::newly_expired_grants(sql, now)?;
             let kept = u64::try_from(TOKENS_KEPT.as_micros()).unwrap_or(u64::MAX);
             let ended = Timestamp::from_micros(now.micros().saturating_sub(kept));
-            purged.tokens = rows::delete_tokens(transaction, ended)?;
+            let deleted = rows::delete_tokens(sql, ended)?;
+            purged.tokens = usize::try_from(deleted).unwrap_or(usize::MAX);
             changes.tokens_deleted = purged.tokens > 0;
             changes.prune = Some(now);
             Ok(purged)
@@ -350,23 +421,25 @@ impl Store {
     async fn change<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<rusqlite::Error> + From<StoreError> + Send + 'static,
-        F: FnOnce(&rusqlite::Transaction<'_>, &mut worker::Changes) -> Result<T, E>
-            + Send
-            + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&dyn Sql, &mut Changes) -> Result<T, E> + Send + 'static,
     {
         self.worker.run(move |state| state.change(work)).await?
     }
 }
 
 /// Says so when the failure is that the name is taken.
-fn taken(id: &str, error: rusqlite::Error) -> StoreError {
-    let primary_key = rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
-    if error.sqlite_error().is_some_and(|error| error.extended_code == primary_key) {
-        StoreError::Duplicate(id.into())
-    } else {
-        error.into()
-    }
+fn taken(id: &str, error: StoreError) -> StoreError {
+    const UNIQUE_VIOLATION: &str = "23505";
+    let is_taken = match &error {
+        StoreError::Sqlite(error) => {
+            let primary_key = rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
+            error.sqlite_error().is_some_and(|error| error.extended_code == primary_key)
+        }
+        StoreError::Server { sqlstate, .. } => **sqlstate == *UNIQUE_VIOLATION,
+        _ => false,
+    };
+    if is_taken { StoreError::Duplicate(id.into()) } else { error }
 }
 
 #[cfg(test)]

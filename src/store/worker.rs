@@ -1,121 +1,64 @@
-//! The thread that owns the connection, and the snapshot that it publishes after each commit.
+//! The thread that owns the connection, and publishes the next snapshot after each commit.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::error::StoreError;
-use super::{Snapshot, rows};
-use crate::grant::Grant;
-use crate::grant::snapshot::{ENDED_KEPT, GrantSnapshot};
-use crate::identity::PrincipalName;
-use crate::identity::token::{TokenSnapshot, TokenVerifier};
-use crate::time::Timestamp;
+use super::published::{Changes, Published};
+use super::shared::Shared;
+use super::sql::Sql;
+use super::sqlite::Embedded;
 
 /// Jobs that may wait; callers wait beyond that.
 const JOBS_WAITING_MAX: usize = 64;
 
 type Job = Box<dyn FnOnce(&mut State) + Send>;
 
-/// What the thread owns.
-pub struct State {
-    connection: Connection,
-    published: watch::Sender<Arc<Snapshot>>,
+/// What keeps the rows.
+pub enum Backend {
+    /// A file of ours alone.
+    Embedded(Embedded),
+    /// A server that other proxies use, too.
+    Shared(Box<Shared>),
 }
 
-/// What a transaction changed, so that the snapshot can follow.
-#[derive(Default)]
-pub struct Changes {
-    pub grant: Option<(Arc<Grant>, Timestamp)>,
-    pub token: Option<Arc<TokenVerifier>>,
-    /// Tokens were deleted.
-    pub tokens_deleted: bool,
-    /// Grants that ended long before this moment may go.
-    pub prune: Option<Timestamp>,
+/// What the thread owns.
+pub struct State {
+    pub backend: Backend,
+    pub published: Published,
 }
 
 impl State {
-    /// Reads everything that the first snapshot needs.
-    pub fn load(
-        connection: Connection,
-        now: Timestamp,
-    ) -> Result<(Self, watch::Receiver<Arc<Snapshot>>), StoreError> {
-        let ended = Timestamp::from_micros(
-            now.micros().saturating_sub(u64::try_from(ENDED_KEPT.as_micros()).unwrap_or(u64::MAX)),
-        );
-        let grants = GrantSnapshot::new(rows::grants_since(&connection, ended)?, now);
-        let tokens = TokenSnapshot {
-            store_key: rows::store_key(&connection)?,
-            by_principal: by_principal(rows::tokens(&connection)?),
-        };
-        let snapshot = Snapshot { grants: Arc::new(grants), tokens: Arc::new(tokens) };
-        let (published, snapshots) = watch::channel(Arc::new(snapshot));
-        Ok((Self { connection, published }, snapshots))
-    }
-
-    pub const fn connection(&self) -> &Connection {
-        &self.connection
+    /// Reads at one moment.
+    pub fn read<T>(
+        &mut self,
+        work: impl FnOnce(&dyn Sql) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match &mut self.backend {
+            Backend::Embedded(file) => file.read(work),
+            Backend::Shared(shared) => shared.read(work),
+        }
     }
 
     /// Does all or nothing, then publishes what has changed.
-    pub fn change<T, E: From<rusqlite::Error>>(
+    pub fn change<T, E: From<StoreError>>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>, &mut Changes) -> Result<T, E>,
+        work: impl FnOnce(&dyn Sql, &mut Changes) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut changes = Changes::default();
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let result = work(&transaction, &mut changes)?;
-        // Read before the commit: after it, nothing may fail any more.
-        let reread = if changes.tokens_deleted { Some(rows::tokens(&transaction)?) } else { None };
-        transaction.commit()?;
-        self.publish(changes, reread);
+        let published = &self.published;
+        let (result, news, revision) = match &mut self.backend {
+            Backend::Embedded(file) => file.change(|sql| {
+                let mut changes = Changes::default();
+                let result = work(sql, &mut changes)?;
+                Ok::<_, E>((result, changes.into_news(sql)?, 0))
+            })?,
+            Backend::Shared(shared) => shared.change(published.revision(), work)?,
+        };
+        published.publish(news, revision);
         Ok(result)
     }
-
-    fn publish(&self, changes: Changes, reread: Option<Vec<Arc<TokenVerifier>>>) {
-        let mut next = Snapshot::clone(&self.published.borrow());
-        let mut changed = false;
-        if let Some((grant, now)) = changes.grant {
-            next.grants = Arc::new(next.grants.with(&grant, now));
-            changed = true;
-        }
-        if let Some(pruned) = changes.prune.and_then(|now| next.grants.pruned(now)) {
-            next.grants = Arc::new(pruned);
-            changed = true;
-        }
-        if let Some(token) = changes.token {
-            let mut tokens = TokenSnapshot::clone(&next.tokens);
-            let own = tokens.by_principal.entry(token.principal.clone()).or_default();
-            own.retain(|other| other.id != token.id);
-            own.push(token);
-            own.sort_by(|a, b| (b.issued, &a.id).cmp(&(a.issued, &b.id)));
-            next.tokens = Arc::new(tokens);
-            changed = true;
-        }
-        if let Some(tokens) = reread {
-            let store_key = next.tokens.store_key.clone();
-            next.tokens = Arc::new(TokenSnapshot { store_key, by_principal: by_principal(tokens) });
-            changed = true;
-        }
-        if changed {
-            self.published.send_replace(Arc::new(next));
-        }
-    }
-}
-
-fn by_principal(
-    tokens: Vec<Arc<TokenVerifier>>,
-) -> HashMap<PrincipalName, Vec<Arc<TokenVerifier>>> {
-    let mut lists: HashMap<_, Vec<_>> = HashMap::new();
-    for token in tokens {
-        lists.entry(token.principal.clone()).or_default().push(token);
-    }
-    lists
 }
 
 /// The thread's handle: when the last one goes, so does the thread, and the file is closed.
@@ -160,4 +103,12 @@ impl Drop for Worker {
             drop(thread.join());
         }
     }
+}
+
+/// Runs what blocks on a thread of its own and waits for it: the caller may be inside a runtime, in which
+/// no other can be driven.
+pub fn aside<T: Send>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send,
+) -> Result<T, StoreError> {
+    thread::scope(|scope| scope.spawn(work).join().unwrap_or(Err(StoreError::Stopped)))
 }

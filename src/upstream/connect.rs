@@ -155,6 +155,15 @@ async fn compute(
     work.await.unwrap_or(Err(UpstreamError::Stopped))
 }
 
+/// Connects, without a login, within `target.connect_timeout`: for whoever logs in by other means.
+///
+/// # Errors
+/// When the server cannot be reached, or cannot prove who it is.
+pub async fn dial(target: &Target) -> Result<Stream, UpstreamError> {
+    let opened = within(target.connect_timeout, "connecting", open(target, None)).await;
+    opened.map(|(stream, _)| stream)
+}
+
 /// Connects, without a login: to `peer` itself when given, else to whatever the name stands for.
 pub(super) async fn open(
     target: &Target,
@@ -177,7 +186,7 @@ pub(super) async fn open(
         (Host::Tcp { name, port }, peer) => {
             let stream = match peer {
                 Some(Peer::Tcp(address)) => TcpStream::connect(address).await,
-                _ => dial(name, *port, target.connect_timeout).await,
+                _ => dial_name(name, *port, target.connect_timeout).await,
             };
             let stream = stream.map_err(failed)?;
             let peer = Peer::Tcp(stream.peer_addr().map_err(failed)?);
@@ -188,7 +197,7 @@ pub(super) async fn open(
 }
 
 /// Tries the addresses of a name in turn; an address that does not answer leaves time for the others.
-async fn dial(name: &str, port: u16, limit: Duration) -> io::Result<TcpStream> {
+async fn dial_name(name: &str, port: u16, limit: Duration) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = lookup_host((name, port)).await?.collect();
     let share = limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");

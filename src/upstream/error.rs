@@ -28,6 +28,9 @@ pub enum UpstreamError {
         /// The limit.
         seconds: u64,
     },
+    /// What grants there are cannot be asked, so roles stay as they are.
+    #[error("the store of grants cannot be read now, so roles stay as they are")]
+    StoreSilent,
     /// The connection broke.
     #[error("the connection to the server broke: {0}")]
     Io(Arc<io::Error>),

@@ -29,7 +29,7 @@ mod tls;
 pub use cancel::{cancel, cancel_at, terminate};
 pub use catalogs::Catalogs;
 pub use client::query;
-pub use connect::{Connection, Peer, connect};
+pub use connect::{Connection, Peer, connect, dial};
 pub use error::{LoginError, TargetError, UpstreamError};
 pub use login::Startup;
 pub use overlay::{Extent, Reading};

@@ -185,7 +185,7 @@ fn no_password_is_in_the_servers_log() {
     }
 }
 
-fn ready(daypass: &Daypass) -> String {
+pub(crate) fn ready(daypass: &Daypass) -> String {
     let mut stream = UnixStream::connect(daypass.socket()).unwrap();
     stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();

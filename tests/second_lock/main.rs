@@ -10,6 +10,7 @@ mod life;
 mod operators;
 mod owner;
 mod rights;
+mod several;
 
 use daypass::secret::Secret;
 use daypass::upstream::roles::names::Names;

@@ -26,6 +26,7 @@ pub struct Config {
     listener: String,
     databases: String,
     audit: String,
+    store: Option<String>,
     rest: String,
     files: Vec<(String, String)>,
     env: Vec<(String, String)>,
@@ -66,6 +67,12 @@ impl Config {
         self
     }
 
+    /// The lines of `[store]`, instead of a file's.
+    pub fn store(mut self, lines: &str) -> Self {
+        self.store = Some(lines.to_owned());
+        self
+    }
+
     /// Whole sections.
     pub fn section(mut self, text: &str) -> Self {
         writeln!(self.rest, "\n{text}").expect("a String takes it");
@@ -87,9 +94,13 @@ impl Config {
     fn write(&self, folder: &Path, port: u16) {
         let text = format!(
             "[[listener]]\nengine = \"postgres\"\naddress = \"127.0.0.1:{port}\"\n{}{}\n\
-             [store]\nurl = \"sqlite:daypass.db\"\n\n[api]\nsocket = \"daypass.sock\"\n\n\
+             [store]\n{}\n\n[api]\nsocket = \"daypass.sock\"\n\n\
              [audit]\nfile = \"audit.jsonl\"\nstdout = false\n{}{}",
-            self.listener, self.databases, self.audit, self.rest
+            self.listener,
+            self.databases,
+            self.store.as_deref().unwrap_or("url = \"sqlite:daypass.db\""),
+            self.audit,
+            self.rest
         );
         write_private(&folder.join("daypass.toml"), &text);
         for (name, text) in &self.files {

@@ -64,6 +64,7 @@ pub(super) fn actor(
         return Err(refused("Authorization has to be: Bearer and a token".into()));
     };
     let token = Token::parse(bearer.trim()).map_err(|error| refused(error.to_string()))?;
+    service.store().known().map_err(ControlError::unavailable)?;
     let snapshot = service.store().snapshot();
     let Some(verifier) = snapshot.tokens.find(&token) else {
         let sentence = "this proxy did not issue the token, or it ended long ago";

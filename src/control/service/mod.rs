@@ -221,9 +221,14 @@ impl Service {
     /// forgets tokens that ended long ago. Never returns.
     pub async fn watch_expiry(self: Arc<Self>) {
         const LOOK: Duration = Duration::from_secs(1);
+        let mut said = None;
         loop {
-            if let Err(error) = self.record_expired().await {
-                tracing::error!(%error, "what has expired could not be recorded");
+            let failed = self.record_expired().await.err().map(|error| error.to_string());
+            if failed != said {
+                if let Some(error) = &failed {
+                    tracing::error!(error, "what has expired could not be recorded");
+                }
+                said = failed;
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -278,6 +283,12 @@ fn from_store(error: StoreError) -> ControlError {
         | StoreError::TooManyTokens(_)
         | StoreError::TooManyRequests(_) => ControlError::conflict(message),
         StoreError::Grant(_) => ControlError::invalid(message),
+        StoreError::Unreachable { .. } => {
+            tracing::error!(error = message, "the store failed");
+            ControlError::unavailable(
+                "the store cannot be reached now; nothing is known to have changed",
+            )
+        }
         other => {
             // The words of the disk are the operator's.
             tracing::error!(error = %other, "the store failed");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::acl::Right;
 use super::action::Action;
@@ -18,7 +18,7 @@ use super::observe::{self, DdlOwner};
 use super::plan::{self, Observed, Plan, Scope, Service, Wanted};
 use super::removal;
 use crate::sql::catalog::Catalog;
-use crate::store::Snapshot;
+use crate::store::{Follower, Snapshot};
 use crate::time::Timestamp;
 use crate::upstream::connect::{Connection, connect, within};
 use crate::upstream::error::UpstreamError;
@@ -49,6 +49,7 @@ pub(super) struct Keeper {
     settings: Arc<Settings>,
     names: Arc<Names>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    store: Follower,
     catalogs: watch::Receiver<Option<Arc<Catalog>>>,
     progress: watch::Sender<Arc<Progress>>,
     catalogs_on: watch::Sender<Option<Arc<Catalog>>>,
@@ -66,6 +67,15 @@ pub(super) struct Keeper {
     lacking: Arc<BTreeSet<Right>>,
     /// No entry of the configuration has this lock any more.
     retired: Arc<AtomicBool>,
+    /// What there is to be could not be asked when it was last tried.
+    store_silent: bool,
+}
+
+/// What an attempt is to bring about.
+struct Goal {
+    wanted: Wanted,
+    /// The grants that it follows from; `None` when it follows from none.
+    snapshot: Option<Arc<Snapshot>>,
 }
 
 /// What an attempt came to.
@@ -81,10 +91,7 @@ struct Done {
 impl Keeper {
     pub(super) fn new(
         (settings, names, retired): (Arc<Settings>, Arc<Names>, Arc<AtomicBool>),
-        (snapshots, catalogs): (
-            watch::Receiver<Arc<Snapshot>>,
-            watch::Receiver<Option<Arc<Catalog>>>,
-        ),
+        (store, catalogs): (Follower, watch::Receiver<Option<Arc<Catalog>>>),
         (progress, catalogs_on): (
             watch::Sender<Arc<Progress>>,
             watch::Sender<Option<Arc<Catalog>>>,
@@ -94,7 +101,8 @@ impl Keeper {
             every: settings.interval,
             settings,
             names,
-            snapshots,
+            snapshots: store.snapshots.clone(),
+            store,
             catalogs,
             progress,
             catalogs_on,
@@ -106,6 +114,7 @@ impl Keeper {
             said: HashSet::new(),
             lacking: Arc::default(),
             retired,
+            store_silent: false,
         }
     }
 
@@ -120,7 +129,7 @@ impl Keeper {
                 }
             }
             let (ok, next_change) = self.keep().await;
-            let progress = Arc::clone(&self.progress.borrow());
+            let progress = self.answer();
             for request in waiting.drain(..) {
                 // Whoever has gone away needs no answer.
                 let _ = request.answer.send(Arc::clone(&progress));
@@ -170,7 +179,8 @@ impl Keeper {
         const TRIES: u32 = 60;
         for _ in 0..TRIES {
             self.swept = None;
-            match self.bring(&Wanted::default(), None).await {
+            let mut goal = Goal { wanted: Wanted::default(), snapshot: None };
+            match self.bring(&mut goal, None).await {
                 Ok(done) if done.left == 0 => return,
                 // The backend of the last session may take a moment to end.
                 Ok(_) => sleep(BACKOFF_MAX / 5).await,
@@ -190,15 +200,19 @@ impl Keeper {
     /// expires by itself.
     async fn keep(&mut self) -> (bool, Option<Duration>) {
         let now: Timestamp = SystemTime::now().into();
-        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+        let mut goal = self.goal();
         let catalog = self.catalogs.borrow_and_update().clone();
-        let grants = || {
-            let grants = snapshot.grants.iter();
-            grants.filter(|grant| *grant.database == *self.settings.entry)
-        };
-        let wanted = plan::wanted(grants(), &self.names, self.settings.ddl_owner.as_ref(), now);
-        let next = grants().filter_map(|grant| grant.next_change_after(now)).min();
-        let result = self.bring(&wanted, catalog.as_deref().map(|it| it.version)).await;
+        let result = self.bring(&mut goal, catalog.as_deref().map(|it| it.version)).await;
+        let Goal { wanted, snapshot } = goal;
+        let grants = snapshot.iter().flat_map(|snapshot| snapshot.grants.iter());
+        let grants = grants.filter(|grant| *grant.database == *self.settings.entry);
+        let next = grants.filter_map(|grant| grant.next_change_after(now)).min();
+        self.store_silent = matches!(result, Err(UpstreamError::StoreSilent));
+        if self.store_silent {
+            // Roles that are open stay so: whoever has one gets in.
+            self.pass_on(catalog);
+            return (false, None);
+        }
         // What would help to attempt again is, soon, and not only with the next sweep.
         let ok = result.as_ref().is_ok_and(|done| {
             let lasts = |action: &Action, error| action.needed_by().is_none() && !is_locked(error);
@@ -208,7 +222,8 @@ impl Keeper {
             Ok(done) => self.note(&wanted, done),
             Err(error) => self.note_error(&wanted, &error),
         };
-        let progress = Progress { epoch: snapshot.grants.epoch(), ..progress };
+        let epoch = snapshot.map_or(0, |snapshot| snapshot.grants.epoch());
+        let progress = Progress { epoch, ..progress };
         // Every session of the database wakes for it, so it is told only when it is news.
         self.progress.send_if_modified(|known| {
             let is_news = progress.error.is_some() || **known != progress;
@@ -217,19 +232,58 @@ impl Keeper {
             }
             is_news
         });
+        self.pass_on(catalog);
+        (ok, next.map(|next| Timestamp::from(SystemTime::now()).until(next)))
+    }
+
+    /// After a failure, too: the server refuses what its roles do not reach yet.
+    fn pass_on(&self, catalog: Option<Arc<Catalog>>) {
         let is_new = self.catalogs_on.borrow().as_ref().map(|it| it.version)
             != catalog.as_ref().map(|it| it.version);
         if is_new {
-            // After a failure, too: the server refuses what its roles do not reach yet.
             self.catalogs_on.send_replace(catalog.map(|it| Arc::new(it.for_own_roles())));
         }
-        (ok, next.map(|next| Timestamp::from(SystemTime::now()).until(next)))
+    }
+
+    /// What the grants of this moment want.
+    fn goal(&mut self) -> Goal {
+        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+        let grants = snapshot.grants.iter();
+        let grants = grants.filter(|grant| *grant.database == *self.settings.entry);
+        let (owner, now) = (self.settings.ddl_owner.as_ref(), SystemTime::now().into());
+        let wanted = plan::wanted(grants, &self.names, owner, now);
+        Goal { wanted, snapshot: Some(snapshot) }
+    }
+
+    /// What whoever waits for an attempt is told.
+    fn answer(&self) -> Arc<Progress> {
+        let progress = Arc::clone(&self.progress.borrow());
+        if !self.store_silent {
+            return progress;
+        }
+        let error = Some(UpstreamError::StoreSilent.to_string().into());
+        Arc::new(Progress { error, ..Progress::clone(&progress) })
+    }
+
+    /// Has the goal follow from all grants that any proxy has made by now. Another proxy that had the
+    /// lock before may have acted on some that this one has not heard of yet, and must not be undone.
+    async fn catch_up(&mut self, goal: &mut Goal) -> Result<(), UpstreamError> {
+        // Others wait for the lock meanwhile.
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let Some(snapshot) = &goal.snapshot else { return Ok(()) };
+        if !timeout(PATIENCE, self.store.catch_up()).await.unwrap_or(false) {
+            return Err(UpstreamError::StoreSilent);
+        }
+        if self.snapshots.borrow().grants.epoch() != snapshot.grants.epoch() {
+            *goal = self.goal();
+        }
+        Ok(())
     }
 
     /// Attempts until it is done, or fails for a reason that another attempt would not mend.
     async fn bring(
         &mut self,
-        wanted: &Wanted,
+        goal: &mut Goal,
         version: Option<u64>,
     ) -> Result<Done, UpstreamError> {
         let mut attempt = 0;
@@ -237,10 +291,10 @@ impl Keeper {
             // Taken out, so that a connection that failed or was given up half-way is dropped.
             let connection = self.connection.take();
             let had_connection = connection.is_some();
-            let work = self.attempt(connection, wanted, version);
+            let work = self.attempt(connection, goal, version);
             match within(ATTEMPT_MAX, "bringing roles in line", work).await {
                 Ok((connection, done)) => {
-                    self.remember(wanted, version, &done);
+                    self.remember(&goal.wanted, version, &done);
                     self.connection = self.dispossess(connection, &done).await;
                     return Ok(done);
                 }
@@ -313,7 +367,7 @@ impl Keeper {
     async fn attempt(
         &mut self,
         connection: Option<Connection>,
-        wanted: &Wanted,
+        goal: &mut Goal,
         version: Option<u64>,
     ) -> Result<(Connection, Done), UpstreamError> {
         let mut connection = match connection {
@@ -331,7 +385,11 @@ impl Keeper {
             );
             return Err(UpstreamError::Roles(why.into()));
         }
+        // Asked twice, so that nobody waits for the lock while this proxy waits for its store.
+        self.catch_up(goal).await?;
         client::query(&mut connection, BEGIN).await?;
+        self.catch_up(goal).await?;
+        let wanted = &goal.wanted;
         let mut observed = observe::roles(&mut connection, &service, &self.names).await?;
         let start = Instant::now();
         let sweep = self.swept.is_none_or(|at| at.elapsed() >= self.every);
@@ -556,5 +614,8 @@ fn is_in_use(error: &UpstreamError) -> bool {
 }
 
 fn is_broken(error: &UpstreamError) -> bool {
-    !matches!(error, UpstreamError::Failed { .. } | UpstreamError::Roles(_))
+    !matches!(
+        error,
+        UpstreamError::Failed { .. } | UpstreamError::Roles(_) | UpstreamError::StoreSilent
+    )
 }

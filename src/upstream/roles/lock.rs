@@ -15,7 +15,7 @@ use crate::grant::snapshot::HeldGrants;
 use crate::identity::PrincipalName;
 use crate::secret::Secret;
 use crate::sql::catalog::Catalog;
-use crate::store::Snapshot;
+use crate::store::{Follower, Snapshot};
 use crate::time::Timestamp;
 use crate::upstream::catalogs::Catalogs;
 use crate::upstream::connect::{Connection, connect};
@@ -92,7 +92,7 @@ impl Lock {
     /// Begins at once. Needs a Tokio runtime.
     pub fn spawn(
         settings: Settings,
-        snapshots: watch::Receiver<Arc<Snapshot>>,
+        store: Follower,
         catalogs: watch::Receiver<Option<Arc<Catalog>>>,
     ) -> Self {
         let names = Names::new(&settings.key, &settings.entry, &settings.target.database);
@@ -103,10 +103,11 @@ impl Lock {
         let retired = Arc::<AtomicBool>::default();
         let keeper = Keeper::new(
             (Arc::clone(&settings), Arc::clone(&names), Arc::clone(&retired)),
-            (snapshots.clone(), catalogs),
+            (store.clone(), catalogs),
             (progress_to, catalogs_to),
         );
         tokio::spawn(keeper.run(inbox));
+        let snapshots = store.snapshots;
         Self { settings, names, snapshots, progress, catalogs: catalogs_on, requests, retired }
     }
 
