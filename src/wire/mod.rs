@@ -1,5 +1,6 @@
 //! Bytes of a client or server cut into frames, within stated limits.
 
+pub mod mysql;
 pub mod postgres;
 
 /// How much one peer may make us hold. Every size in bytes.
