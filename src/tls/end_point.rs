@@ -21,7 +21,7 @@ enum Hash {
     Sha512,
 }
 
-const SEQUENCE: u8 = 0x30;
+pub(crate) const SEQUENCE: u8 = 0x30;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const CONTEXT_0: u8 = 0xa0;
 
@@ -73,11 +73,11 @@ fn named(oid: &[u8]) -> Option<Hash> {
 
 /// Elements of DER (X.690, 8.1 and 10.1) one after the other; as much of it as a certificate's frame
 /// has: tags of one byte, lengths of up to four.
-struct Der<'a>(&'a [u8]);
+pub(crate) struct Der<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Der<'a> {
     /// What the next element holds, when it has that tag.
-    fn value(&mut self, tag: u8) -> Option<Der<'a>> {
+    pub(crate) fn value(&mut self, tag: u8) -> Option<Der<'a>> {
         let (&found, rest) = self.0.split_first()?;
         let (&first, mut rest) = rest.split_first()?;
         if found != tag {

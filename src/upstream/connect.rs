@@ -197,7 +197,7 @@ pub(super) async fn open(
 }
 
 /// Tries the addresses of a name in turn; an address that does not answer leaves time for the others.
-async fn dial_name(name: &str, port: u16, limit: Duration) -> io::Result<TcpStream> {
+pub(super) async fn dial_name(name: &str, port: u16, limit: Duration) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = lookup_host((name, port)).await?.collect();
     let share = limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -218,7 +218,7 @@ async fn secure(stream: Stream, target: &Target, name: &str) -> Result<Stream, U
     let Stream::Tcp(mut stream) = stream else { return Err(UpstreamError::TlsRefused) };
     let roots = roots.clone();
     let load = || async {
-        let loaded = spawn_blocking(move || tls::configure(&roots)).await;
+        let loaded = spawn_blocking(move || tls::configure(&roots, Some("postgresql"))).await;
         loaded.unwrap_or(Err(UpstreamError::Stopped)).map(Arc::new)
     };
     let kept = target.client_config.load_full();

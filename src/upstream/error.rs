@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::wire::mysql::packet::Violation as MysqlViolation;
 use crate::wire::postgres::frame::Violation;
 
 /// A server cannot be reached, does not take us, or breaks the protocol.
@@ -76,6 +77,29 @@ pub enum UpstreamError {
     /// The server broke the protocol.
     #[error("the server broke the protocol: {0}")]
     Violation(#[from] Violation),
+    /// A MySQL or MariaDB server refused the login.
+    #[error("the server refused the login: error {code} ({sqlstate}): {message}")]
+    MysqlRefused {
+        /// Its number.
+        code: u16,
+        /// Five characters.
+        sqlstate: Box<str>,
+        /// Its sentence.
+        message: Box<str>,
+    },
+    /// A statement of ours failed on MySQL or MariaDB.
+    #[error("a statement of Daypass's own failed: error {code} ({sqlstate}): {message}")]
+    MysqlFailed {
+        /// Its number.
+        code: u16,
+        /// Five characters.
+        sqlstate: Box<str>,
+        /// Its sentence.
+        message: Box<str>,
+    },
+    /// A MySQL or MariaDB server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    MysqlViolation(#[from] MysqlViolation),
     /// A result is bigger than what we hold.
     #[error("a result is larger than {max} {unit}")]
     TooLarge {
@@ -122,6 +146,20 @@ pub enum LoginError {
     /// A method that we do not have.
     #[error("the server asks for {0} authentication, which is not supported")]
     Method(&'static str),
+    /// A proof by a MySQL or MariaDB plugin that others may read or break.
+    #[error(
+        "the server asks for a password by {0}, which is refused here; use sslmode=verify-full"
+    )]
+    ExposedPlugin(&'static str),
+    /// A plugin of MySQL or MariaDB that we do not have.
+    #[error("the server asks for authentication by {0:?}, which is not supported")]
+    Plugin(String),
+    /// A public key that is none.
+    #[error("the server's public key cannot be used: {0}")]
+    PublicKey(&'static str),
+    /// A server without what the session was promised.
+    #[error("the server cannot do what the session needs: {0}")]
+    Capability(String),
     /// A server that offers channel binding without a channel: somebody stands between.
     #[error("the server offers SCRAM-SHA-256-PLUS on a connection without TLS")]
     BindingWithoutTls,
@@ -148,6 +186,18 @@ pub enum TargetError {
     /// Neither `postgres://` nor `postgresql://`.
     #[error("a server's address starts with postgres://")]
     Scheme,
+    /// Neither `mysql://` nor `mariadb://`.
+    #[error("a MySQL or MariaDB server's address starts with mysql://")]
+    MysqlScheme,
+    /// A key that means nothing in an address of MySQL.
+    #[error(
+        "{0:?} is not understood in an address; \
+         known are sslmode, sslrootcert, socket and connect_timeout"
+    )]
+    MysqlUnknownKey(String),
+    /// A path that is not absolute.
+    #[error("socket={0:?} is not the absolute path of a file")]
+    SocketFile(PathBuf),
     /// No user.
     #[error("the address names no user: postgres://USER@HOST/DATABASE")]
     NoUser,

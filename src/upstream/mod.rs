@@ -6,6 +6,7 @@
 //! - [`client`]: statements of our own
 //! - [`catalogs`]: the server's names, kept current; [`catalog`] loads them once, [`fingerprint`]
 //!   tells cheaply whether they changed; `definitions` loads what definitions do as their user
+//! - [`mysql`]: likewise for MySQL and MariaDB, as far as it differs
 //! - [`roles`]: the second lock, roles in the database itself
 //! - [`path`], [`overlay`]: asking a session's own connection for its search path, and for names that it
 //!   alone sees
@@ -20,6 +21,7 @@ pub mod error;
 pub mod fingerprint;
 mod loading;
 pub mod login;
+pub mod mysql;
 pub mod overlay;
 pub mod path;
 pub mod roles;

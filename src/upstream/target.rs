@@ -14,7 +14,7 @@ use super::error::TargetError;
 use crate::secret::Secret;
 
 const PORT: u16 = 5432;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One server, and our account there.
 #[derive(Clone)]
@@ -277,7 +277,7 @@ fn read_host(authority: &str, options: &Options) -> Result<Host, TargetError> {
     }
 }
 
-fn read_port(text: &str) -> Result<u16, TargetError> {
+pub(super) fn read_port(text: &str) -> Result<u16, TargetError> {
     match text.parse() {
         Ok(port @ 1..) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
         _ => Err(TargetError::Port(text.to_owned())),
@@ -308,7 +308,7 @@ fn read_tls(options: &Options, target: &Target, base: &Path) -> Result<TlsMode, 
 }
 
 /// Undoes percent escapes. A plus sign is one, as in libpq.
-fn decode(text: &str) -> Result<String, TargetError> {
+pub(super) fn decode(text: &str) -> Result<String, TargetError> {
     let wrong = || TargetError::Escape(text.to_owned());
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

@@ -15,11 +15,15 @@ use tokio_rustls::client::TlsStream;
 use super::error::UpstreamError;
 use super::target::Roots;
 
-/// A configuration that checks certificates against those authorities. Blocks on files.
+/// A configuration that checks certificates against those authorities, and names that protocol (ALPN).
+/// Blocks on files.
 ///
 /// # Errors
 /// When no authority can be had.
-pub(super) fn configure(roots: &Roots) -> Result<ClientConfig, UpstreamError> {
+pub(super) fn configure(
+    roots: &Roots,
+    protocol: Option<&str>,
+) -> Result<ClientConfig, UpstreamError> {
     let store = match roots {
         Roots::File(path) => read_file(path)?,
         Roots::System => read_system()?,
@@ -29,8 +33,8 @@ pub(super) fn configure(roots: &Roots) -> Result<ClientConfig, UpstreamError> {
         .map_err(|error| UpstreamError::Tls(Arc::new(std::io::Error::other(error))))?
         .with_root_certificates(store)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"postgresql".to_vec()];
-    // PostgreSQL gives no tickets; what is not kept cannot be mixed up between servers.
+    config.alpn_protocols = protocol.into_iter().map(|name| name.as_bytes().to_vec()).collect();
+    // PostgreSQL gives no tickets, and logins are few; what is not kept cannot be mixed up between servers.
     config.resumption = Resumption::disabled();
     Ok(config)
 }

@@ -1,0 +1,12 @@
+//! MySQL and MariaDB servers: where they are, dialling and logging in, statements of our own.
+
+pub mod client;
+pub mod connect;
+pub mod login;
+pub mod rsa;
+pub mod target;
+
+pub use client::query;
+pub use connect::{Connection, connect};
+pub use login::Startup;
+pub use target::{Host, Target};
