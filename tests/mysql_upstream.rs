@@ -1,0 +1,172 @@
+//! Dialling, logging in and asking, against a real MariaDB and a real MySQL.
+#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may stop")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use daypass::secret::Secret;
+use daypass::upstream::UpstreamError;
+use daypass::upstream::mysql::{Connection, Host, Startup, Target, connect, query};
+use daypass::upstream::target::{Roots, TlsMode};
+use daypass::wire::mysql::capability::Capabilities;
+use support::{Mysql, Product, products_available};
+
+fn tcp(server: &Mysql, user: &str) -> Target {
+    let host = Host::Tcp { name: "127.0.0.1".into(), port: server.port() };
+    Target::new(host, user, Some("shop".into())).with_password(Some(Secret::new(Mysql::PASSWORD)))
+}
+
+fn tls(server: &Mysql, user: &str) -> Target {
+    let host = Host::Tcp { name: "localhost".into(), port: server.port() };
+    let roots = Roots::File(server.certificates().ca.clone());
+    let mut target = tcp(server, user);
+    (target.host, target.tls) = (host, TlsMode::VerifyFull { roots });
+    target
+}
+
+fn unix(server: &Mysql, user: &str) -> Target {
+    let mut target = tcp(server, user);
+    target.host = Host::Unix(server.socket());
+    target
+}
+
+async fn log_in(target: &Target) -> Result<Connection, UpstreamError> {
+    connect(target, &Startup::default()).await
+}
+
+async fn value(connection: &mut Connection, sql: &str) -> String {
+    let rows = query(connection, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    rows[0][0].clone().expect("not NULL")
+}
+
+fn users(server: &Mysql) -> &'static [&'static str] {
+    match server.product() {
+        Product::MariaDb => &["native", "ed"],
+        Product::Mysql => &["sha2"],
+    }
+}
+
+#[tokio::test]
+async fn every_plugin_leads_in_over_every_channel() {
+    for server in products_available().into_iter().map(Mysql::start) {
+        // Over TCP in clear first: MySQL knows no proof yet, so its public key is asked for.
+        let mut targets = Vec::new();
+        for user in users(&server) {
+            targets.extend([tcp(&server, user), unix(&server, user), tls(&server, user)]);
+            // What a first login taught the server makes the second one short.
+            targets.push(tcp(&server, user));
+        }
+        targets.push(tls(&server, "over_tls"));
+        for target in targets {
+            let mut connection =
+                log_in(&target).await.unwrap_or_else(|error| panic!("{target:?}: {error}"));
+            let user = value(&mut connection, "SELECT CURRENT_USER()").await;
+            assert_eq!(user, format!("{}@%", target.user));
+            assert_eq!(value(&mut connection, "SELECT DATABASE()").await, "shop");
+            let id = value(&mut connection, "SELECT CONNECTION_ID()").await;
+            assert_eq!(id, connection.greeting.connection.to_string());
+            let cipher = query(&mut connection, "SHOW STATUS LIKE 'Ssl_cipher'").await.unwrap();
+            let encrypted = cipher[0][1].as_deref().is_some_and(|cipher| !cipher.is_empty());
+            assert_eq!(encrypted, connection.stream.is_tls());
+            let version = value(&mut connection, "SELECT VERSION()").await;
+            let told = connection.greeting.version.trim_start_matches("5.5.5-").to_owned();
+            assert_eq!(told, version);
+            let mariadb = server.product() == Product::MariaDb;
+            assert_eq!(connection.greeting.is_mariadb(), mariadb);
+            assert!(connection.greeting.version_number() >= 90_000);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_other_way_round_a_cold_server_gets_the_password_where_nobody_listens() {
+    for server in products_available().into_iter().map(Mysql::start) {
+        let user = users(&server)[0];
+        for target in [unix(&server, user), tls(&server, user)] {
+            server.sql("FLUSH PRIVILEGES");
+            log_in(&target).await.unwrap_or_else(|error| panic!("{target:?}: {error}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_tells_the_servers_reason() {
+    for server in products_available().into_iter().map(Mysql::start) {
+        for user in users(&server).iter().copied().chain(["nobody"]) {
+            for password in [None, Some(Secret::new("wrong"))] {
+                for target in [tcp(&server, user), tls(&server, user), unix(&server, user)] {
+                    let target = target.with_password(password.clone());
+                    match log_in(&target).await {
+                        Err(UpstreamError::MysqlRefused { code: 1045, sqlstate, .. }) => {
+                            assert_eq!(&*sqlstate, "28000");
+                        }
+                        other => panic!("{target:?}: {other:?}"),
+                    }
+                }
+            }
+        }
+        let mut nowhere = tcp(&server, users(&server)[0]);
+        nowhere.schema = Some("nowhere".into());
+        match log_in(&nowhere).await {
+            Err(UpstreamError::MysqlRefused { code: 1044 | 1049, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        let clear = log_in(&tcp(&server, "over_tls")).await;
+        assert!(matches!(clear, Err(UpstreamError::MysqlRefused { .. })), "{clear:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_somebody_else_is_not_believed() {
+    for server in products_available().into_iter().map(Mysql::start) {
+        let other = tempfile::tempdir().expect("a folder");
+        let stranger = support::Certificates::make(other.path());
+        let roots = Roots::File(stranger.ca);
+        let user = users(&server)[0];
+        let mut target = tls(&server, user);
+        target.tls = TlsMode::VerifyFull { roots };
+        let refused = log_in(&target).await;
+        assert!(matches!(refused, Err(UpstreamError::Tls(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn results_come_whole_whatever_the_capabilities() {
+    let startups = [
+        Capabilities::NONE,
+        Capabilities::DEPRECATE_EOF | Capabilities::SESSION_TRACK,
+        Capabilities::QUERY_ATTRIBUTES
+            | Capabilities::MULTI_STATEMENTS
+            | Capabilities::MULTI_RESULTS,
+        Capabilities::PASSED,
+    ];
+    for server in products_available().into_iter().map(Mysql::start) {
+        server.sql(
+            "CREATE TABLE shop.t (a INT, b TEXT); INSERT INTO shop.t VALUES (1, 'é'), (2, NULL)",
+        );
+        for capabilities in startups {
+            let startup = Startup { capabilities, ..Startup::default() };
+            let target = unix(&server, users(&server)[0]);
+            let mut connection = connect(&target, &startup).await.expect("a login");
+            let rows = query(&mut connection, "SELECT a, b FROM t ORDER BY a").await.unwrap();
+            let text = |text: &str| Some(text.to_owned());
+            assert_eq!(rows, [vec![text("1"), text("é")], vec![text("2"), None]]);
+            assert!(
+                query(&mut connection, "SELECT * FROM t WHERE a > 5").await.unwrap().is_empty()
+            );
+            assert!(query(&mut connection, "DO 1").await.unwrap().is_empty());
+            match query(&mut connection, "SELECT nothing FROM t").await {
+                Err(UpstreamError::MysqlFailed { code: 1054, .. }) => {}
+                other => panic!("{other:?}"),
+            }
+            if connection.capabilities.has(Capabilities::MULTI_STATEMENTS) {
+                let both = "SELECT 1; DO 2; SELECT 3";
+                let rows = query(&mut connection, both).await.unwrap();
+                assert_eq!(rows, [vec![text("1")], vec![text("3")]]);
+            }
+            // A value that is longer than a packet, and more of them than a read.
+            let long = format!("SELECT REPEAT('x', {})", 17 << 20);
+            assert_eq!(value(&mut connection, &long).await.len(), 17 << 20);
+        }
+    }
+}
