@@ -1,6 +1,8 @@
 //! Writes the first inputs of every target below a folder: statements of the analyser's tests, a whole
 //! login on either side, sessions. `fuzz/corpus` is these and what was found from them, minimised.
 
+mod mysql_seeds;
+
 use std::path::{Path, PathBuf};
 
 use bytes::BytesMut;
@@ -55,6 +57,8 @@ fn main() {
     replies(&mut Folder::of(&root, "replies"));
     conversation(&mut Folder::of(&root, "conversation"));
     privilege(&mut Folder::of(&root, "privilege"));
+    mysql_seeds::packets(&mut Folder::of(&root, "mysql_packets"));
+    mysql_seeds::replies(&mut Folder::of(&root, "mysql_replies"));
     let mut analyser = Folder::of(&root, "analyser");
     for text in statements() {
         analyser.add(text.as_bytes());

@@ -36,7 +36,7 @@ async fn log_in(target: &Target) -> Result<Connection, UpstreamError> {
 
 async fn value(connection: &mut Connection, sql: &str) -> String {
     let rows = query(connection, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    rows[0][0].clone().expect("not NULL")
+    rows[0][0].clone().unwrap()
 }
 
 fn users(server: &Mysql) -> &'static [&'static str] {
@@ -119,7 +119,7 @@ async fn a_refusal_tells_the_servers_reason() {
 #[tokio::test]
 async fn a_certificate_of_somebody_else_is_not_believed() {
     for server in products_available().into_iter().map(Mysql::start) {
-        let other = tempfile::tempdir().expect("a folder");
+        let other = tempfile::tempdir().unwrap();
         let stranger = support::Certificates::make(other.path());
         let roots = Roots::File(stranger.ca);
         let user = users(&server)[0];
@@ -147,7 +147,7 @@ async fn results_come_whole_whatever_the_capabilities() {
         for capabilities in startups {
             let startup = Startup { capabilities, ..Startup::default() };
             let target = unix(&server, users(&server)[0]);
-            let mut connection = connect(&target, &startup).await.expect("a login");
+            let mut connection = connect(&target, &startup).await.unwrap();
             let rows = query(&mut connection, "SELECT a, b FROM t ORDER BY a").await.unwrap();
             let text = |text: &str| Some(text.to_owned());
             assert_eq!(rows, [vec![text("1"), text("é")], vec![text("2"), None]]);

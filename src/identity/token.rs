@@ -81,6 +81,12 @@ impl Token {
         Self::parse(text).is_ok()
     }
 
+    /// Whether a token stands anywhere in it.
+    pub fn stands_in(text: &str) -> bool {
+        text.match_indices(Self::PREFIX)
+            .any(|(at, _)| text.get(at..at + Self::LENGTH).is_some_and(Self::looks_like))
+    }
+
     /// The token itself, the only way to see it.
     pub fn expose(&self) -> &[u8] {
         self.0.expose()
@@ -386,6 +392,14 @@ mod tests {
         fn every_token_is_read_back(random: [u8; 20]) {
             let token = Token::generate(&random);
             prop_assert_eq!(Token::parse(&text(&token)), Ok(token));
+        }
+
+        #[test]
+        fn a_token_is_found_wherever_it_stands(random: [u8; 20], before in ".{0,9}", after in ".{0,9}") {
+            let token = text(&Token::generate(&random));
+            let (whole, part) = ([&before, &*token, &after].concat(), &token[..Token::LENGTH - 1]);
+            prop_assert!(Token::stands_in(&whole));
+            prop_assert!(!Token::stands_in(part));
         }
 
         #[test]

@@ -148,7 +148,6 @@ impl Capabilities {
     }
 
     /// MariaDB's.
-    #[expect(clippy::cast_possible_truncation, reason = "nothing is left above")]
     pub const fn extended(self) -> u32 {
         (self.0 >> 32) as u32
     }

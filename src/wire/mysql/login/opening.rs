@@ -140,7 +140,7 @@ fn owned(attributes: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// Whoever pastes a token into the wrong field is not to find it in a log.
 fn who(user: &str, schema: Option<&str>) -> Who {
-    let shown = |name: &str| Some(name.to_owned()).filter(|name| !Token::looks_like(name));
+    let shown = |name: &str| Some(name.to_owned()).filter(|name| !Token::stands_in(name));
     Who { principal: shown(user), schema: schema.and_then(shown) }
 }
 
@@ -149,7 +149,7 @@ fn wish(
     schema: Option<&str>,
     attributes: Vec<(String, String)>,
 ) -> Result<Wish, Report> {
-    if Token::looks_like(user) || schema.is_some_and(Token::looks_like) {
+    if Token::stands_in(user) || schema.is_some_and(Token::stands_in) {
         let report = Report::new(1045, "28000", "a token stands where a name should");
         return Err(report.hint("Give the token as the password"));
     }
