@@ -315,9 +315,16 @@ impl Reply {
         match self.state {
             State::First => self.first(kind, payload),
             State::ColumnsEnd => {
-                let end = Okay::read_end(payload, self.capabilities)?;
+                // So MySQL 9.7 answers when a statement that had a cursor is executed again without: an OK
+                // where the EOF is due, and no rows.
+                let okay = kind == Kind::Okay;
+                let end = if okay {
+                    Okay::read(payload, self.capabilities)?
+                } else {
+                    Okay::read_end(payload, self.capabilities)?
+                };
                 let cursor = end.status.has(Status::CURSOR_EXISTS);
-                self.state = if cursor { self.after(&end) } else { State::Rows };
+                self.state = if cursor || okay { self.after(&end) } else { State::Rows };
                 Ok(Event::ColumnsEnd { end, cursor })
             }
             State::Rows => {

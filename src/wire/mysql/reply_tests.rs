@@ -122,6 +122,9 @@ fn a_cursor_has_columns_and_its_rows_are_fetched() {
     let open = messages(&[b"\x01", b"\x03def", b"\xfe\0\0\x42\0"]);
     let said = whole(Expect::Results, NONE, &open);
     assert_eq!(said, ["Columns(1)", "8 bytes", "columns end, true"]);
+    let again = messages(&[b"\x01", b"\x03def", b"\0\0\0\x22\0\0\0"]);
+    let said = whole(Expect::Results, NONE, &again);
+    assert_eq!(said, ["Columns(1)", "8 bytes", "columns end, false"]);
     let open = messages(&[b"\x01", b"\x03def", b"\xfe\0\0\x42\0\0\0"]);
     let said = whole(Expect::Results, DEPRECATE, &open);
     assert_eq!(said, ["Columns(1)", "8 bytes", "0 rows of 0 bytes, true"]);
