@@ -265,11 +265,7 @@ fn objects(engine: Engine) -> BoxedStrategy<Object> {
     .boxed()
 }
 
-/// Any privilege that the grammar can say of PostgreSQL.
-pub(crate) fn privileges() -> impl Strategy<Value = Privilege> {
-    privileges_of(Engine::Postgres)
-}
-
+/// Any privilege that the grammar can say of an engine.
 fn privileges_of(engine: Engine) -> impl Strategy<Value = Privilege> {
     let column = move |name: Box<str>| match engine {
         Engine::Postgres => name,

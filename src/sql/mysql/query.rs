@@ -159,16 +159,17 @@ impl Parser<'_> {
         if self.eat_sign(b'*') {
             return Ok(Item::Star);
         }
-        for dots in [1, 3] {
-            if self.name_at(0)
-                && self.sign_at(dots, b'.')
-                && self.sign_at(dots + 1, b'*')
-                && (dots == 1 || self.sign_at(1, b'.'))
-            {
-                let name = self.table()?;
-                self.at += 2;
-                return Ok(Item::TableStar(name));
-            }
+        let star_after = |dot: usize| self.sign_at(dot, b'.') && self.sign_at(dot + 1, b'*');
+        if self.name_at(0) && star_after(1) {
+            let name = self.name()?;
+            let name = Name { database: None, name: self.folded(name)? };
+            self.at += 2;
+            return Ok(Item::TableStar(name));
+        }
+        if self.name_at(0) && self.sign_at(1, b'.') && self.name_at(2) && star_after(3) {
+            let name = self.table()?;
+            self.at += 2;
+            return Ok(Item::TableStar(name));
         }
         let mentions = self.element()?;
         let alias = self.eat("AS");

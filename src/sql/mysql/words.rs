@@ -32,6 +32,10 @@ master_heartbeat_period nested offset page_checksum parse_vcol_expr ref_system_i
 stats_auto_recalc stats_persistent stats_sample_pages ";
 
 fn has(list: &str, word: &str) -> bool {
+    // A quoted name may hold anything.
+    if word.is_empty() || word.contains(' ') {
+        return false;
+    }
     let word = word.to_ascii_lowercase();
     list.match_indices(&*word).any(|(at, _)| {
         let before = at.checked_sub(1).and_then(|at| list.as_bytes().get(at));
