@@ -175,7 +175,8 @@ pub(super) fn privileges_cover<'g>(
     match access {
         Access::Metadata => privileges.clone().next().is_some(),
         Access::Anything(object) => privileges.clone().any(|privilege| {
-            privilege.object == *object || contains_users(&privilege.object, object)
+            let inside = matches!(object, Object::Schema(schema) if privilege.object.schema() == Some(schema));
+            inside || privilege.object == *object || contains_users(&privilege.object, object)
         }),
         Access::Admin(object) => items(privileges).any(|(privilege, item)| {
             *item == Item::Level(Level::Admin) && contains(&privilege.object, object)

@@ -240,7 +240,8 @@ pub enum Access {
         /// The relation whose column owns it.
         owner: QualifiedName,
     },
-    /// Whatever is granted on this object or on some of its columns: to see how it is made (MySQL).
+    /// Whatever is granted on this object, on something in it or on some of its columns: to see how it is
+    /// made, or to enter it (MySQL).
     Anything(Object),
     /// Something that only the level ADMIN on this object (or above it) covers: DDL, roles, settings.
     Admin(Object),

@@ -32,6 +32,7 @@
 
 mod clients;
 mod daypass;
+mod mysql;
 mod postgres;
 mod process;
 mod psql;
@@ -40,6 +41,7 @@ mod wire;
 
 pub use clients::{introspect, java, node, python};
 pub use daypass::{Config, Daypass, id_in};
+pub use mysql::{Mysql, Product, mysql_client, products_available};
 pub use postgres::{
     Options, Postgres, Version, as_postgres, client, give_to_postgres, server_folder,
     versions_available,

@@ -41,7 +41,7 @@ pub fn versions_available() -> Vec<Version> {
     versions
 }
 
-fn folders(parent: &Path) -> Vec<PathBuf> {
+pub(super) fn folders(parent: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()
 }
@@ -402,7 +402,7 @@ fn postgres_user() -> Option<(u32, u32)> {
     *USER
 }
 
-fn id(args: &[&str]) -> Option<u32> {
+pub(super) fn id(args: &[&str]) -> Option<u32> {
     run(Command::new("id").args(args), "").stdout.parse().ok()
 }
 
@@ -414,7 +414,8 @@ pub fn give_to_postgres(path: &Path) {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder.
+pub(super) fn copy(from: &Path, to: &Path) {
     let output: Output = run(Command::new("cp").arg("-a").arg(from).arg(to), "");
     assert_eq!(output.status, 0, "cp: {}", output.stderr);
 }

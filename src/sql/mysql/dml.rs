@@ -5,7 +5,7 @@
 use super::catalog::Security;
 use super::lexer::Kind;
 use super::parser::{Parsed, Parser, unsupported};
-use super::resolve::{Bound, Level, Resolver, Table, is_called};
+use super::resolve::{Bound, Level, Resolver, Table, Use, is_called};
 use super::tree::{ColumnName, Item, Joined, Mention, Mentions, Name, Query, SourceKind};
 use crate::sql::access::{Object, Operation};
 use crate::sql::name::QualifiedName;
@@ -95,6 +95,14 @@ impl Parser<'_> {
         let update =
             if self.eat("ON DUPLICATE KEY UPDATE") { Some(self.assignments()?) } else { None };
         let returning = if self.mariadb() { self.returning()? } else { None };
+        // MariaDB asks one set of rights for every column that is named beside the update's own (its
+        // `want_privilege`), MySQL what each is used for.
+        let mut inserted = vec![Operation::Insert];
+        if self.mariadb() {
+            inserted.extend(update.is_some().then_some(Operation::Update));
+            inserted.extend(returning.is_some().then_some(Operation::Select));
+            level.reads.clone_from(&inserted);
+        }
         if let Some(relation) = relation {
             let object = || Object::Relation(relation.clone());
             let needs = &mut resolver.needs;
@@ -107,7 +115,9 @@ impl Parser<'_> {
             }
             if columns.is_none() && !empty {
                 for (column, _) in level.tables.iter().flat_map(|it| it.columns.iter().flatten()) {
-                    needs.column(Operation::Insert, object(), column);
+                    for operation in &inserted {
+                        needs.column(*operation, object(), column);
+                    }
                 }
             }
         }
@@ -116,14 +126,23 @@ impl Parser<'_> {
         }
         resolver.levels.push(level);
         for column in columns.iter().flatten() {
-            resolver.column(column, Operation::Insert)?;
+            resolver.column(column, Use::For(&inserted))?;
         }
         resolver.mentions(&values)?;
         if let Some((columns, values)) = update {
+            let own = resolver.levels.last_mut().map(|it| std::mem::take(&mut it.reads));
+            let updated: &[Operation] = if self.mariadb() {
+                &[Operation::Select, Operation::Update]
+            } else {
+                &[Operation::Update]
+            };
             for column in &columns {
-                resolver.column(column, Operation::Update)?;
+                resolver.column(column, Use::For(updated))?;
             }
             self.updated(values, query.as_ref(), row_alias.as_deref(), resolver)?;
+            if let (Some(level), Some(own)) = (resolver.levels.last_mut(), own) {
+                level.reads = own;
+            }
         }
         if let Some(items) = returning {
             self.returned(&items, resolver)?;
@@ -144,15 +163,15 @@ impl Parser<'_> {
         for value in values {
             match value {
                 Mention::Inserted(column) => {
-                    // The row that was to be inserted is no secret to who gives it; the name has to be there.
                     let name = ColumnName { table: None, column };
-                    resolver.column(&name, Operation::Insert)?;
+                    resolver.column(&name, Use::Read)?;
                 }
                 Mention::Column(ColumnName { table: Some(table), column })
                     if table.database.is_none() && Some(&*table.name) == row_alias =>
                 {
+                    // The row that was to be inserted is no secret to who gives it; the name has to be there.
                     let name = ColumnName { table: None, column };
-                    resolver.column(&name, Operation::Insert)?;
+                    resolver.column(&name, Use::For(&[Operation::Insert]))?;
                 }
                 other => kept.push(other),
             }
@@ -228,7 +247,7 @@ impl Parser<'_> {
             None => self.many(&from, &columns, resolver)?,
         }
         for column in &columns {
-            resolver.column(column, Operation::Update)?;
+            resolver.column(column, Use::For(&[Operation::Update]))?;
         }
         resolver.mentions(&values)?;
         resolver.mentions(&condition)?;
@@ -419,9 +438,12 @@ impl Parser<'_> {
         }
         let mut level = Level::default();
         level.tables.push(table);
+        if self.mariadb() {
+            level.reads.push(Operation::Insert);
+        }
         resolver.levels.push(level);
         for column in columns.iter().flatten().flatten().chain(&set) {
-            resolver.column(column, Operation::Insert)?;
+            resolver.column(column, Use::For(&[Operation::Insert]))?;
         }
         resolver.mentions(&values)?;
         resolver.levels.pop();

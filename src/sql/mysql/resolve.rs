@@ -53,6 +53,17 @@ pub(super) struct Level {
     shows_aliases: bool,
     /// The server sees some of the tables only: what is found here may also be found further out.
     partly: bool,
+    /// What reading a column here takes, where that is not SELECT.
+    pub reads: Vec<Operation>,
+}
+
+/// What a column is used for.
+#[derive(Clone, Copy)]
+pub(super) enum Use<'a> {
+    /// It is read: SELECT, or what its scope says.
+    Read,
+    /// These, whatever its scope.
+    For(&'a [Operation]),
 }
 
 impl Level {
@@ -149,6 +160,16 @@ impl<'a> Resolver<'a> {
             Some(system) => QualifiedName::new(system, name.name.to_ascii_lowercase()),
             None => QualifiedName::new(database.clone(), name.name.clone()),
         })
+    }
+
+    /// A database is entered, or its tables are listed: by whoever holds something in it.
+    pub(super) fn enter(&mut self, database: &str) {
+        let open = ["information_schema", "performance_schema"];
+        if open.iter().any(|it| database.eq_ignore_ascii_case(it)) {
+            self.needs.metadata();
+        } else {
+            self.needs.anything(Object::Schema(database.into()));
+        }
     }
 
     /// Whether a name is a temporary table of the session.
@@ -553,7 +574,7 @@ impl<'a> Resolver<'a> {
         for mention in mentions {
             match mention {
                 Mention::Column(name) | Mention::Default(name) => {
-                    self.column(name, Operation::Select)?;
+                    self.column(name, Use::Read)?;
                 }
                 Mention::Inserted(_) => {
                     return unsupported("VALUES(column) stands in ON DUPLICATE KEY UPDATE only.");
@@ -604,7 +625,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// A column, from the innermost scope out.
-    pub(super) fn column(&mut self, name: &ColumnName, operation: Operation) -> Parsed<()> {
+    pub(super) fn column(&mut self, name: &ColumnName, used: Use<'_>) -> Parsed<()> {
         let mut known = false;
         for level in self.levels.iter().rev() {
             let mut settled = false;
@@ -623,8 +644,14 @@ impl<'a> Resolver<'a> {
                     }
                     known = true;
                     settled |= same == Same::Yes;
-                    if let Bound::Relation(relation) = &table.bound {
-                        self.needs.column(operation, Object::Relation(relation.clone()), column);
+                    let Bound::Relation(relation) = &table.bound else { continue };
+                    let operations = match used {
+                        Use::For(operations) => operations,
+                        Use::Read if level.reads.is_empty() => &[Operation::Select],
+                        Use::Read => &*level.reads,
+                    };
+                    for operation in operations {
+                        self.needs.column(*operation, Object::Relation(relation.clone()), column);
                     }
                 }
             }

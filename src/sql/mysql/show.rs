@@ -64,10 +64,8 @@ impl Parser<'_> {
         self.skip_words(&["FULL", "EXTENDED"]);
         if self.eat("TABLE STATUS") || self.eat_any(&["TABLES", "OPEN TABLES"]) {
             let database = self.of_database()?;
-            if database.is_none() {
-                resolver.qualify(&Name { database: None, name: "".into() })?;
-            }
-            resolver.needs.metadata();
+            let name = resolver.qualify(&Name { database, name: "".into() })?;
+            resolver.enter(&name.schema);
             return self.filter(resolver);
         }
         if self.eat_any(&["COLUMNS", "FIELDS"]) {
@@ -182,11 +180,9 @@ impl Parser<'_> {
             };
             let view = resolver.view(&relation).is_some();
             let object = Object::Relation(relation);
+            resolver.needs.any(Operation::Select, object.clone());
             if view {
-                resolver.needs.any(Operation::Select, object.clone());
                 resolver.needs.whole(Operation::ShowView, object);
-            } else {
-                resolver.needs.anything(object);
             }
             return Ok(());
         }

@@ -219,7 +219,7 @@ impl Parser<'_> {
                 self.at += 1;
                 let name = self.name()?;
                 let name = self.folded(name)?;
-                resolver.needs.metadata();
+                resolver.enter(&name);
                 Ok(Kind::with("USE", Class::Misc, Effect::UseDatabase(name)))
             }
             "lock" | "unlock" => self.lock_tables(resolver),
