@@ -113,7 +113,9 @@ impl Parser<'_> {
             if update.is_some() {
                 needs.any(Operation::Update, object());
             }
-            if columns.is_none() && !empty {
+            // A row of defaults names no column to MariaDB, and all of them to MySQL.
+            let unnamed = columns.as_ref().is_none_or(Vec::is_empty);
+            if unnamed && !(empty && self.mariadb()) {
                 for (column, _) in level.tables.iter().flat_map(|it| it.columns.iter().flatten()) {
                     for operation in &inserted {
                         needs.column(*operation, object(), column);

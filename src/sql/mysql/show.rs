@@ -180,9 +180,11 @@ impl Parser<'_> {
             };
             let view = resolver.view(&relation).is_some();
             let object = Object::Relation(relation);
-            resolver.needs.any(Operation::Select, object.clone());
             if view {
+                resolver.needs.any(Operation::Select, object.clone());
                 resolver.needs.whole(Operation::ShowView, object);
+            } else {
+                resolver.needs.whole(Operation::Select, object);
             }
             return Ok(());
         }

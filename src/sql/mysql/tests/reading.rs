@@ -106,6 +106,23 @@ fn executable_comments_are_each_servers_own() {
 }
 
 #[test]
+fn an_insert_asks_what_each_server_does() {
+    let text = b"insert into allowed () values ()";
+    assert_eq!(needs(text, &settings()), ["INSERT (*) ON shop.allowed"]);
+    assert_eq!(needs(text, &mysql()), ["INSERT (a, b) ON shop.allowed"]);
+    let text = b"insert into allowed (a) values (1) on duplicate key update b = values(a)";
+    let of_mysql =
+        ["INSERT (a) ON shop.allowed", "SELECT (a) ON shop.allowed", "UPDATE (b) ON shop.allowed"];
+    assert_eq!(needs(text, &mysql()), of_mysql);
+    let of_mariadb = [
+        "INSERT (a) ON shop.allowed",
+        "SELECT (a, b) ON shop.allowed",
+        "UPDATE (a, b) ON shop.allowed",
+    ];
+    assert_eq!(needs(text, &settings()), of_mariadb);
+}
+
+#[test]
 fn names_without_a_database_need_a_default_one() {
     let none = ParseSettings { default_database: None, ..settings() };
     assert_eq!(needs(b"select a from allowed", &none), ["undefined 3D000"]);
