@@ -18,6 +18,16 @@ enum Verb {
     Replace,
 }
 
+/// What an INSERT puts there.
+struct Rows {
+    /// SELECT.
+    query: Option<Query>,
+    /// What the values mention.
+    values: Mentions,
+    /// A row is `()`.
+    empty: bool,
+}
+
 /// What LOAD DATA reads.
 pub(super) struct Loaded {
     /// The client's file; `None` for one of the server.
@@ -62,29 +72,7 @@ impl Parser<'_> {
         let mut level = Level::default();
         let (table, relation) = target(resolver, &name, None)?;
         level.tables.push(table);
-        let mut query = None;
-        let mut values = Mentions::new();
-        let mut empty = false;
-        if self.eat("SET") {
-            let (set, found) = self.assignments()?;
-            columns = Some(set);
-            values = found;
-        } else if self.is("VALUES") && !self.is_at(1, "ROW") || self.is("VALUE") {
-            self.at += 1;
-            self.list(|it| {
-                it.expect_sign(b'(')?;
-                if it.eat_sign(b')') {
-                    empty = true;
-                    return Ok(());
-                }
-                it.list(|it| it.expression(&mut values))?;
-                it.expect_sign(b')')
-            })?;
-        } else if self.begins_query() || self.sign_at(0, b'(') {
-            query = Some(self.subquery()?);
-        } else {
-            return self.wrong();
-        }
+        let Rows { query, values, empty } = self.rows(&mut columns)?;
         let mut row_alias = None;
         if !self.mariadb() && self.eat("AS") {
             row_alias = Some(self.name()?);
@@ -151,6 +139,34 @@ impl Parser<'_> {
         }
         resolver.levels.pop();
         Ok(())
+    }
+
+    /// What an INSERT puts there; SET names its columns as well.
+    fn rows(&mut self, columns: &mut Option<Vec<ColumnName>>) -> Parsed<Rows> {
+        let mut query = None;
+        let mut values = Mentions::new();
+        let mut empty = false;
+        if self.eat("SET") {
+            let (set, found) = self.assignments()?;
+            *columns = Some(set);
+            values = found;
+        } else if self.is("VALUES") && !self.is_at(1, "ROW") || self.is("VALUE") {
+            self.at += 1;
+            self.list(|it| {
+                it.expect_sign(b'(')?;
+                if it.eat_sign(b')') {
+                    empty = true;
+                    return Ok(());
+                }
+                it.list(|it| it.expression(&mut values))?;
+                it.expect_sign(b')')
+            })?;
+        } else if self.begins_query() || self.sign_at(0, b'(') {
+            query = Some(self.subquery()?);
+        } else {
+            return self.wrong();
+        }
+        Ok(Rows { query, values, empty })
     }
 
     /// The values of ON DUPLICATE KEY UPDATE: they see the table, and the tables of the query.
@@ -381,7 +397,7 @@ impl Parser<'_> {
             }
         }
         if self.eat("LIMIT") {
-            self.limit(found)?;
+            self.limit()?;
         }
         Ok(())
     }
@@ -405,10 +421,10 @@ impl Parser<'_> {
             self.character_set()?;
         }
         self.file_format()?;
-        if self.eat("IGNORE") {
-            if self.eat_kind(Kind::Number).is_none() || !self.eat_any(&["LINES", "ROWS"]) {
-                return self.wrong();
-            }
+        if self.eat("IGNORE")
+            && (self.eat_kind(Kind::Number).is_none() || !self.eat_any(&["LINES", "ROWS"]))
+        {
+            return self.wrong();
         }
         let mut columns = None;
         if self.sign_at(0, b'(') {

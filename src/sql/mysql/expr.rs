@@ -379,10 +379,10 @@ impl Parser<'_> {
             "trim" => {
                 self.skip_words(&["BOTH", "LEADING", "TRAILING"]);
             }
-            "extract" | "timestampadd" | "timestampdiff" => {
-                if !self.unit() || !(self.eat("FROM") || self.eat_sign(b',')) {
-                    return self.wrong();
-                }
+            "extract" | "timestampadd" | "timestampdiff"
+                if !self.unit() || !(self.eat("FROM") || self.eat_sign(b',')) =>
+            {
+                return self.wrong();
             }
             "get_format" => {
                 if !self.eat_any(&["DATE", "TIME", "DATETIME", "TIMESTAMP"]) {
@@ -409,7 +409,7 @@ impl Parser<'_> {
                     return self.wrong();
                 }
             } else if self.eat("LIMIT") {
-                self.limit(found)?;
+                self.limit()?;
             } else if self.eat_sign(b',') {
                 if function == "convert" {
                     self.cast_type()?;

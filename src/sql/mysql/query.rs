@@ -220,7 +220,7 @@ impl Parser<'_> {
             query.order = self.order()?;
         }
         if self.eat("LIMIT") {
-            self.limit(&mut query.rest)?;
+            self.limit()?;
         }
         if self.eat("OFFSET") || self.is("FETCH") {
             return unsupported("OFFSET and FETCH without LIMIT are not read here.");
@@ -258,7 +258,7 @@ impl Parser<'_> {
     }
 
     /// What stands behind LIMIT.
-    pub(super) fn limit(&mut self, found: &mut Mentions) -> Parsed<()> {
+    pub(super) fn limit(&mut self) -> Parsed<()> {
         self.list(|it| match it.kind() {
             Some(Kind::Number | Kind::Parameter) => {
                 it.at += 1;
@@ -267,7 +267,7 @@ impl Parser<'_> {
             _ => it.wrong(),
         })?;
         if self.eat("OFFSET") {
-            return self.limit(found);
+            return self.limit();
         }
         Ok(())
     }

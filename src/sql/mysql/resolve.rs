@@ -300,7 +300,6 @@ impl<'a> Resolver<'a> {
             }
             self.levels.pop();
         }
-        self.mentions(&query.rest)?;
         self.ctes.truncate(ctes);
         self.ahead.truncate(ahead);
         Ok(names)

@@ -124,7 +124,7 @@ impl Parser<'_> {
             self.expression(&mut found)?;
         }
         if self.eat("LIMIT") {
-            self.limit(&mut found)?;
+            self.limit()?;
         }
         let mut level = Level::default();
         let (alias, database) = ("".into(), None);

@@ -65,8 +65,6 @@ pub(super) struct Query {
     pub operands: Vec<Operand>,
     /// ORDER BY of the whole.
     pub order: Vec<Ordered>,
-    /// LIMIT.
-    pub rest: Mentions,
     /// FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE, once each.
     pub locks: Vec<Lock>,
     /// INTO.
