@@ -106,10 +106,8 @@ pub fn operation_fits(engine: Option<Engine>, operation: Operation, object: &Obj
 const fn fits_mysql(operation: Operation, object: &Object) -> bool {
     use Operation as Op;
     let global = matches!(operation, Op::File | Op::Process | Op::Reload);
-    let known = !matches!(
-        operation,
-        Op::Truncate | Op::Maintain | Op::Usage | Op::BypassRowSecurity
-    );
+    let known =
+        !matches!(operation, Op::Truncate | Op::Maintain | Op::Usage | Op::BypassRowSecurity);
     match object {
         Object::Database => known,
         Object::Schema(_) => known && !global,
