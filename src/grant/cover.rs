@@ -79,7 +79,9 @@ fn reach<'a>(
 /// READ and WRITE, on an object that they contain.
 const fn level_allows(level: Level, operation: Operation, object: &Object) -> bool {
     match (object, operation) {
-        (Object::Relation(_) | Object::Sequence(_), Operation::Select) => true,
+        (Object::Relation(_) | Object::Sequence(_), Operation::Select)
+        | (Object::Relation(_), Operation::ShowView)
+        | (Object::Schema(_), Operation::LockTables) => true,
         (Object::Relation(_), Operation::Insert | Operation::Update | Operation::Delete)
         | (Object::Sequence(_), Operation::Usage) => matches!(level, Level::Write | Level::Admin),
         _ => false,
@@ -90,10 +92,25 @@ const fn level_allows(level: Level, operation: Operation, object: &Object) -> bo
 const fn operation_descends(operation: Operation, object: &Object) -> bool {
     match object {
         Object::Relation(_) => {
-            !matches!(operation, Operation::Usage | Operation::Execute | Operation::Create)
+            // CREATE on a relation is asked for by MySQL alone, where a schema's reaches its tables.
+            !matches!(operation, Operation::Usage | Operation::Execute)
         }
-        Object::Function { .. } => matches!(operation, Operation::Execute),
-        Object::Database | Object::Schema(_) | Object::Sequence(_) => false,
+        Object::Function { .. } | Object::Procedure(_) => {
+            matches!(operation, Operation::Execute | Operation::AlterRoutine)
+        }
+        // Of MySQL: DATABASE is the server there, a schema one of its databases.
+        Object::Schema(_) => matches!(
+            operation,
+            Operation::Drop
+                | Operation::Alter
+                | Operation::CreateView
+                | Operation::ShowView
+                | Operation::CreateRoutine
+                | Operation::CreateTemporaryTables
+                | Operation::LockTables
+                | Operation::Event
+        ),
+        Object::Database | Object::Sequence(_) => false,
     }
 }
 
@@ -157,6 +174,10 @@ pub(super) fn privileges_cover<'g>(
 ) -> bool {
     match access {
         Access::Metadata => privileges.clone().next().is_some(),
+        Access::Anything(object) => privileges.clone().any(|privilege| {
+            let inside = matches!(object, Object::Schema(schema) if privilege.object.schema() == Some(schema));
+            inside || privilege.object == *object || contains_users(&privilege.object, object)
+        }),
         Access::Admin(object) => items(privileges).any(|(privilege, item)| {
             *item == Item::Level(Level::Admin) && contains(&privilege.object, object)
         }),

@@ -40,7 +40,8 @@ pub enum Item {
 /// Bundles of operations, each wider than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// SELECT on relations and sequences, metadata.
+    /// SELECT on relations and sequences, metadata; on MySQL also SHOW VIEW and LOCK TABLES, so that a
+    /// dump can be taken.
     Read,
     /// Read, and INSERT, UPDATE, DELETE, MERGE, and USAGE of the sequences that its columns own; not TRUNCATE.
     Write,
@@ -68,34 +69,80 @@ impl Level {
         match object {
             Object::Database | Object::Schema(_) | Object::Relation(_) => true,
             Object::Sequence(_) => matches!(self, Self::Read | Self::Admin),
-            Object::Function { .. } => matches!(self, Self::Admin),
+            Object::Function { .. } | Object::Procedure(_) => matches!(self, Self::Admin),
         }
     }
 
     /// Whether giving the operation beside the level, on the same object, adds nothing.
     const fn implies(self, operation: Operation) -> bool {
         match self {
-            Self::Read => matches!(operation, Operation::Select),
+            Self::Read => {
+                matches!(operation, Operation::Select | Operation::ShowView | Operation::LockTables)
+            }
             Self::Write => matches!(
                 operation,
-                Operation::Select | Operation::Insert | Operation::Update | Operation::Delete
+                Operation::Select
+                    | Operation::ShowView
+                    | Operation::LockTables
+                    | Operation::Insert
+                    | Operation::Update
+                    | Operation::Delete
             ),
             Self::Admin => !matches!(operation, Operation::BypassRowSecurity),
         }
     }
 }
 
-/// Whether an operation can be granted on such an object. On a schema or database it means: on every
+/// Whether an engine lets an operation be granted on such an object; `None` asks for either engine. On a schema or database it means: on every
 /// relation there (EXECUTE: every function), but for CREATE and USAGE, which mean the schema or
 /// database itself.
-pub const fn operation_fits(operation: Operation, object: &Object) -> bool {
+pub fn operation_fits(engine: Option<Engine>, operation: Operation, object: &Object) -> bool {
+    let postgres = engine != Some(Engine::Mysql) && fits_postgres(operation, object);
+    postgres || (engine != Some(Engine::Postgres) && fits_mysql(operation, object))
+}
+
+/// MySQL, "Privileges Provided by MySQL": on a database, what can be granted on `db.*`; on DATABASE, which
+/// is the whole server, also what is global.
+const fn fits_mysql(operation: Operation, object: &Object) -> bool {
     use Operation as Op;
+    let global = matches!(operation, Op::File | Op::Process | Op::Reload);
+    let known =
+        !matches!(operation, Op::Truncate | Op::Maintain | Op::Usage | Op::BypassRowSecurity);
+    match object {
+        Object::Database => known,
+        Object::Schema(_) => known && !global,
+        Object::Relation(_) => {
+            known
+                && !global
+                && !matches!(
+                    operation,
+                    Op::Execute
+                        | Op::CreateRoutine
+                        | Op::AlterRoutine
+                        | Op::CreateTemporaryTables
+                        | Op::LockTables
+                        | Op::Event
+                )
+        }
+        Object::Sequence(_) => false,
+        Object::Function { .. } | Object::Procedure(_) => {
+            matches!(operation, Op::Execute | Op::AlterRoutine)
+        }
+    }
+}
+
+fn fits_postgres(operation: Operation, object: &Object) -> bool {
+    use Operation as Op;
+    if !Op::of(Engine::Postgres).contains(&operation) {
+        return false;
+    }
     match object {
         Object::Database => !matches!(operation, Op::Usage),
         Object::Schema(_) => true,
         Object::Relation(_) => !matches!(operation, Op::Usage | Op::Execute | Op::Create),
         Object::Sequence(_) => matches!(operation, Op::Select | Op::Update | Op::Usage),
         Object::Function { .. } => matches!(operation, Op::Execute),
+        Object::Procedure(_) => false,
     }
 }
 
@@ -161,6 +208,7 @@ impl Privilege {
         let (item, object) = match access {
             Access::Metadata => return None,
             Access::Admin(object) => (Item::Level(Level::Admin), object.clone()),
+            Access::Anything(object) => (Item::Operation(Operation::Select, None), object.clone()),
             Access::OwnedSequence { operation, sequence, .. } => {
                 (Item::Operation(*operation, None), Object::Sequence(sequence.clone()))
             }
@@ -286,6 +334,10 @@ impl fmt::Display for Shown<'_> {
                 f.write_str("FUNCTION ")?;
                 self.qualified(f, name)?;
                 write!(f, "({arguments})")
+            }
+            Object::Procedure(name) => {
+                f.write_str("PROCEDURE ")?;
+                self.qualified(f, name)
             }
         }
     }

@@ -5,9 +5,10 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::Engine;
 use super::name::{QualifiedName, Quoted};
 
-/// An operation that can be granted (PostgreSQL 18, "Privileges").
+/// An operation that can be granted (PostgreSQL 18, "Privileges"; MySQL, "Privileges Provided by MySQL").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
     /// Read rows, or a sequence's value.
@@ -30,11 +31,37 @@ pub enum Operation {
     Usage,
     /// Call a function.
     Execute,
-    /// Make objects in a schema.
+    /// Make objects in a schema; on MySQL, tables and databases.
     Create,
     /// Read and write the rows of a relation beyond what its row security shows, as a service account
     /// does that is a superuser, has BYPASSRLS or owns the relation.
     BypassRowSecurity,
+    /// Remove tables, views and databases, and empty tables (MySQL, as all that follow).
+    Drop,
+    /// Change a table's definition.
+    Alter,
+    /// Make and remove indexes.
+    Index,
+    /// Make a view.
+    CreateView,
+    /// See a view's definition.
+    ShowView,
+    /// Make a function or procedure.
+    CreateRoutine,
+    /// Change or remove a function or procedure.
+    AlterRoutine,
+    /// Make a table that only the session has.
+    CreateTemporaryTables,
+    /// LOCK TABLES on what may be read.
+    LockTables,
+    /// Make, change and remove events.
+    Event,
+    /// Read and write files of the server's machine.
+    File,
+    /// See what every session does.
+    Process,
+    /// FLUSH.
+    Reload,
 }
 
 impl fmt::Display for Operation {
@@ -44,8 +71,39 @@ impl fmt::Display for Operation {
 }
 
 impl Operation {
-    /// Every operation, in the order in which they are shown.
-    pub const ALL: [Self; 12] = [
+    /// Every operation of an engine, in the order in which they are shown.
+    pub const fn of(engine: Engine) -> &'static [Self] {
+        match engine {
+            Engine::Postgres => &Self::POSTGRES,
+            Engine::Mysql => &Self::MYSQL,
+        }
+    }
+
+    const MYSQL: [Self; 21] = [
+        Self::Select,
+        Self::Insert,
+        Self::Update,
+        Self::Delete,
+        Self::References,
+        Self::Trigger,
+        Self::Execute,
+        Self::Create,
+        Self::Drop,
+        Self::Alter,
+        Self::Index,
+        Self::CreateView,
+        Self::ShowView,
+        Self::CreateRoutine,
+        Self::AlterRoutine,
+        Self::CreateTemporaryTables,
+        Self::LockTables,
+        Self::Event,
+        Self::File,
+        Self::Process,
+        Self::Reload,
+    ];
+
+    const POSTGRES: [Self; 12] = [
         Self::Select,
         Self::Insert,
         Self::Update,
@@ -75,6 +133,19 @@ impl Operation {
             Self::Execute => "EXECUTE",
             Self::Create => "CREATE",
             Self::BypassRowSecurity => "BYPASS ROW SECURITY",
+            Self::Drop => "DROP",
+            Self::Alter => "ALTER",
+            Self::Index => "INDEX",
+            Self::CreateView => "CREATE VIEW",
+            Self::ShowView => "SHOW VIEW",
+            Self::CreateRoutine => "CREATE ROUTINE",
+            Self::AlterRoutine => "ALTER ROUTINE",
+            Self::CreateTemporaryTables => "CREATE TEMPORARY TABLES",
+            Self::LockTables => "LOCK TABLES",
+            Self::Event => "EVENT",
+            Self::File => "FILE",
+            Self::Process => "PROCESS",
+            Self::Reload => "RELOAD",
         }
     }
 
@@ -102,6 +173,8 @@ pub enum Object {
         /// Argument types, `integer, text`.
         arguments: Box<str>,
     },
+    /// A procedure of MySQL, which may share its name with a function.
+    Procedure(QualifiedName),
 }
 
 impl Object {
@@ -110,9 +183,10 @@ impl Object {
         match self {
             Self::Database => None,
             Self::Schema(schema) => Some(schema),
-            Self::Relation(name) | Self::Sequence(name) | Self::Function { name, .. } => {
-                Some(&name.schema)
-            }
+            Self::Relation(name)
+            | Self::Sequence(name)
+            | Self::Procedure(name)
+            | Self::Function { name, .. } => Some(&name.schema),
         }
     }
 }
@@ -125,6 +199,7 @@ impl fmt::Display for Object {
             Self::Relation(name) => name.fmt(f),
             Self::Sequence(name) => write!(f, "SEQUENCE {name}"),
             Self::Function { name, arguments } => write!(f, "FUNCTION {name}({arguments})"),
+            Self::Procedure(name) => write!(f, "PROCEDURE {name}"),
         }
     }
 }
@@ -165,6 +240,9 @@ pub enum Access {
         /// The relation whose column owns it.
         owner: QualifiedName,
     },
+    /// Whatever is granted on this object, on something in it or on some of its columns: to see how it is
+    /// made, or to enter it (MySQL).
+    Anything(Object),
     /// Something that only the level ADMIN on this object (or above it) covers: DDL, roles, settings.
     Admin(Object),
 }
@@ -177,6 +255,7 @@ impl fmt::Display for Access {
             Self::OwnedSequence { operation, sequence, .. } => {
                 write!(f, "{} ON SEQUENCE {sequence}", operation.keyword())
             }
+            Self::Anything(object) => write!(f, "SELECT ON {object}"),
             Self::Admin(object) => write!(f, "ADMIN ON {object}"),
             Self::Privilege { operation, object, columns } => {
                 f.write_str(operation.keyword())?;

@@ -1,9 +1,10 @@
 //! What a statement is and what it needs, in words that both engines share.
 //!
-//! [`postgres`] turns text into these values. Nothing here knows a socket or a clock.
+//! [`postgres`] and [`mysql`] turn text into these values. Nothing here knows a socket or a clock.
 
 pub mod access;
 pub mod catalog;
+pub mod mysql;
 pub mod name;
 pub mod postgres;
 pub mod statement;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::access::{Accesses, Operation};
+use super::name::QualifiedName;
 
 /// Statement classes, as pgaudit has them (pgaudit README, `pgaudit.log`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -108,6 +109,39 @@ pub enum Effect {
     CopyOut,
     /// A call on the virtual schema `daypass`; the server never sees it.
     Call(Call),
+    /// MySQL: USE.
+    UseDatabase(Box<str>),
+    /// MySQL: SET of what changes how the session's next texts are read.
+    Reading {
+        /// `sql_mode`.
+        sql_mode: Change,
+        /// `character_set_client`.
+        character_set: Change,
+    },
+    /// MySQL: a table that only the session has is made.
+    CreateTemporary(QualifiedName),
+    /// MySQL: tables go, temporary ones among them.
+    DropTables(Box<[QualifiedName]>),
+    /// MySQL: LOAD DATA LOCAL, for which the client is asked for this file and no other.
+    LoadLocal(Box<str>),
+    /// MySQL: KILL, whose number is one that the proxy gave out.
+    Kill {
+        /// Of the connection.
+        connection: u64,
+        /// Only its statement.
+        query: bool,
+    },
+}
+
+/// What becomes of a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It stays.
+    Stays,
+    /// It is this from now on.
+    To(Box<str>),
+    /// The server is to be asked.
+    Unknown,
 }
 
 /// Something that is named by a parameter: known when the value comes.

@@ -97,7 +97,8 @@ pub async fn load(catalogs: &Catalogs, client: &Client) -> (Arc<Catalog>, Vec<Bo
 pub fn grant(access: &Access, except: Option<&str>, catalog: &Catalog) -> Option<String> {
     let (operation, object, columns) = match access {
         Access::Metadata => return Some(String::new()),
-        Access::Admin(_) => return None,
+        // MySQL's.
+        Access::Admin(_) | Access::Anything(_) => return None,
         Access::OwnedSequence { operation, sequence, .. } => {
             return Some(format!("grant {} on sequence {sequence} to probe;", operation.keyword()));
         }
@@ -130,7 +131,7 @@ pub fn grant(access: &Access, except: Option<&str>, catalog: &Catalog) -> Option
             (Object::Function { name, arguments }, _) => {
                 format!("grant execute on function {name}({arguments}) to probe;")
             }
-            (Object::Database, _) => return None,
+            (Object::Database | Object::Procedure(_), _) => return None,
         } + &usage(object),
     )
 }
@@ -142,7 +143,7 @@ fn usage(object: &Object) -> String {
             let schema = object.schema().unwrap_or_default();
             format!("grant usage on schema {} to probe;", Quoted(schema))
         }
-        Object::Database | Object::Schema(_) => String::new(),
+        Object::Database | Object::Schema(_) | Object::Procedure(_) => String::new(),
     }
 }
 

@@ -14,6 +14,8 @@ struct Dialect {
     quote: Quote,
     fold: bool,
     limit: Limit,
+    /// Whose operations there are; `None` for both engines'.
+    engine: Option<Engine>,
 }
 
 #[derive(Clone, Copy)]
@@ -24,15 +26,15 @@ enum Limit {
 }
 
 impl Dialect {
-    const STORED: Self = Self { quote: Quote::Double, fold: true, limit: Limit::None };
+    const STORED: Self =
+        Self { quote: Quote::Double, fold: true, limit: Limit::None, engine: None };
 
     const fn of(engine: Engine) -> Self {
-        match engine {
-            Engine::Postgres => Self { quote: Quote::Double, fold: true, limit: Limit::Bytes63 },
-            Engine::Mysql => {
-                Self { quote: Quote::Backtick, fold: false, limit: Limit::Characters64 }
-            }
-        }
+        let (quote, fold, limit) = match engine {
+            Engine::Postgres => (Quote::Double, true, Limit::Bytes63),
+            Engine::Mysql => (Quote::Backtick, false, Limit::Characters64),
+        };
+        Self { quote, fold, limit, engine: Some(engine) }
     }
 }
 
@@ -264,25 +266,18 @@ impl<'a> Cursor<'a> {
             }
             return Ok((Item::Level(level), at));
         }
-        let mut operations = Operation::ALL.into_iter();
-        let Some(operation) = operations.find(|found| word.is(first_word(*found))) else {
+        let Some(operation) = self.operation(&word) else {
             let kind = if word.is("MERGE") {
                 ParseErrorKind::Merge
             } else if word.is("ALL") {
                 ParseErrorKind::All
+            } else if let Some(whole) = self.operations().find(|it| word.is(first_word(*it))) {
+                return Err(self.expected(whole.keyword()));
             } else {
                 ParseErrorKind::UnknownItem(word.written)
             };
             return Err(self.wrong(kind, at));
         };
-        for keyword in operation.keyword().split(' ').skip(1) {
-            const WHOLE: &str = "BYPASS ROW SECURITY";
-            let next = self.word(WHOLE)?;
-            if !next.is(keyword) {
-                self.at = next.at;
-                return Err(self.expected(WHOLE));
-            }
-        }
         if self.peek() != Some('(') {
             return Ok((Item::Operation(operation, None), at));
         }
@@ -292,7 +287,10 @@ impl<'a> Cursor<'a> {
         self.eat('(');
         let mut columns = BTreeSet::new();
         loop {
-            columns.insert(self.word("a column")?.text);
+            let column = self.word("a column")?.text;
+            // MySQL tells columns apart without regard to case, whatever it does with tables.
+            let folded = self.dialect.engine == Some(Engine::Mysql);
+            columns.insert(if folded { column.to_lowercase().into() } else { column });
             if self.eat(')') {
                 break;
             }
@@ -301,6 +299,33 @@ impl<'a> Cursor<'a> {
             }
         }
         Ok((Item::Operation(operation, Some(columns)), at))
+    }
+
+    /// Those of the engine, or of both.
+    fn operations(&self) -> impl Iterator<Item = Operation> + use<> {
+        let engine = self.dialect.engine;
+        [Engine::Postgres, Engine::Mysql]
+            .into_iter()
+            .filter(move |known| engine.is_none_or(|only| only == *known))
+            .flat_map(|engine| Operation::of(engine).iter().copied())
+    }
+
+    /// The operation that begins with this word, with the cursor behind its last: the longest counts.
+    fn operation(&mut self, first: &Word) -> Option<Operation> {
+        let known = self.operations();
+        let start = self.at;
+        let mut best: Option<(Operation, usize)> = None;
+        for operation in known {
+            self.at = start;
+            let mut words = operation.keyword().split(' ');
+            let fits = words.next().is_some_and(|keyword| first.is(keyword))
+                && words.all(|keyword| self.word("").is_ok_and(|word| word.is(keyword)));
+            if fits && best.is_none_or(|(_, end)| self.at > end) {
+                best = Some((operation, self.at));
+            }
+        }
+        self.at = best.map_or(start, |(_, end)| end);
+        best.map(|(operation, _)| operation)
     }
 
     fn object(&mut self) -> Result<Object, ParseError> {
@@ -331,8 +356,18 @@ impl<'a> Cursor<'a> {
         }
         if word.is("FUNCTION") {
             let name = self.qualified("a function's name")?;
-            let arguments = self.arguments()?;
+            // MySQL has one function of a name, whatever its arguments.
+            let mysql = self.dialect.engine == Some(Engine::Mysql);
+            let arguments =
+                if mysql && self.peek() != Some('(') { "".into() } else { self.arguments()? };
+            if mysql && !arguments.is_empty() {
+                let why = "a function of MySQL is named without the types of its arguments";
+                return Err(self.wrong(ParseErrorKind::Arguments(why), self.at));
+            }
             return Ok(Object::Function { name, arguments });
+        }
+        if word.is("PROCEDURE") && self.dialect.engine != Some(Engine::Postgres) {
+            return self.qualified("a procedure's name").map(Object::Procedure);
         }
         match self.peek() {
             None | Some(';') => Err(self.unqualified(word)),
@@ -412,7 +447,7 @@ impl<'a> Cursor<'a> {
         let (word, fits, instead) = match item {
             Item::Level(level) => (level.keyword(), level.fits(object), instead_of_level(object)),
             Item::Operation(operation, columns) => {
-                let fits = operation_fits(*operation, object);
+                let fits = operation_fits(self.dialect.engine, *operation, object);
                 if fits && columns.is_some() && !matches!(object, Object::Relation(_)) {
                     return Err(self.wrong(ParseErrorKind::ColumnsOf(kind), at));
                 }
@@ -439,12 +474,13 @@ const fn kind_of(object: &Object) -> &'static str {
         Object::Relation(_) => "a relation",
         Object::Sequence(_) => "a sequence",
         Object::Function { .. } => "a function",
+        Object::Procedure(_) => "a procedure",
     }
 }
 
 const fn instead_of_level(object: &Object) -> &'static str {
     match object {
-        Object::Function { .. } => "relations and schemas: write EXECUTE",
+        Object::Function { .. } | Object::Procedure(_) => "relations and schemas: write EXECUTE",
         _ => "relations and schemas: write SELECT, USAGE or UPDATE",
     }
 }
@@ -461,6 +497,17 @@ const fn applies_to(operation: Operation) -> &'static str {
         | Operation::References
         | Operation::Trigger
         | Operation::Maintain
-        | Operation::BypassRowSecurity => "relations, schemas and databases",
+        | Operation::BypassRowSecurity
+        | Operation::Drop
+        | Operation::Alter
+        | Operation::Index
+        | Operation::CreateView
+        | Operation::ShowView => "relations, schemas and databases",
+        Operation::CreateRoutine
+        | Operation::CreateTemporaryTables
+        | Operation::LockTables
+        | Operation::Event => "schemas and databases",
+        Operation::AlterRoutine => "functions, procedures, schemas and databases",
+        Operation::File | Operation::Process | Operation::Reload => "databases",
     }
 }

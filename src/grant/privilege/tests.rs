@@ -169,11 +169,11 @@ fn names_longer_than_the_servers_are_refused_not_cut() {
 }
 
 #[test]
-fn mysql_quotes_with_backticks_and_folds_nothing() {
+fn mysql_quotes_with_backticks_and_folds_columns_only() {
     let privilege = parse("select (Id, `a``b`) on Shop.2020Orders", Engine::Mysql, "crm").unwrap();
     assert_eq!(
         privilege.display(Engine::Mysql).to_string(),
-        "SELECT (`Id`, `a``b`) ON `Shop`.`2020Orders`"
+        "SELECT (`a``b`, id) ON `Shop`.`2020Orders`"
     );
     assert_eq!(parse_stored(&privilege.stored()), Ok(privilege));
     let error = parse("SELECT ON orders", Engine::Mysql, "crm").unwrap_err();
@@ -200,37 +200,94 @@ fn names() -> impl Strategy<Value = Box<str>> {
     ]
 }
 
-fn objects() -> impl Strategy<Value = Object> {
+#[test]
+fn mysql_has_its_own_operations_and_objects() {
+    let shown = |text: &str| {
+        parse(text, Engine::Mysql, "crm").map(|it| it.display(Engine::Mysql).to_string())
+    };
+    for (text, expected) in [
+        (
+            "show view, create view, create ON SCHEMA crm",
+            "CREATE, CREATE VIEW, SHOW VIEW ON SCHEMA crm",
+        ),
+        (
+            "create temporary tables, lock tables ON SCHEMA crm",
+            "CREATE TEMPORARY TABLES, LOCK TABLES ON SCHEMA crm",
+        ),
+        ("read, select, show view, lock tables ON SCHEMA crm", "READ ON SCHEMA crm"),
+        ("EXECUTE ON FUNCTION crm.f", "EXECUTE ON FUNCTION crm.f()"),
+        ("EXECUTE, alter routine ON PROCEDURE crm.f", "EXECUTE, ALTER ROUTINE ON PROCEDURE crm.f"),
+        ("file, process, reload ON DATABASE", "FILE, PROCESS, RELOAD ON DATABASE"),
+        ("DROP, ALTER, INDEX ON crm.t", "DROP, ALTER, INDEX ON crm.t"),
+    ] {
+        assert_eq!(shown(text).as_deref(), Ok(expected), "{text}");
+    }
+    for text in [
+        "TRUNCATE ON crm.t",
+        "LOCK TABLES ON crm.t",
+        "FILE ON SCHEMA crm",
+        "USAGE ON SCHEMA crm",
+        "EXECUTE ON FUNCTION crm.f(int)",
+        "SELECT ON SEQUENCE crm.s",
+        "create temporary ON SCHEMA crm",
+    ] {
+        assert!(shown(text).is_err(), "{text}");
+    }
+    for text in
+        ["DROP ON s.t", "EXECUTE ON PROCEDURE s.p", "SHOW VIEW ON s.t", "PROCESS ON DATABASE"]
+    {
+        assert!(parse(text, Engine::Postgres, "shop").is_err(), "{text}");
+    }
+}
+
+fn objects(engine: Engine) -> BoxedStrategy<Object> {
     let qualified = || (names(), names()).prop_map(|(schema, name)| QualifiedName { schema, name });
-    prop_oneof![
+    let shared = prop_oneof![
         Just(Object::Database),
         names().prop_map(Object::Schema),
         qualified().prop_map(Object::Relation),
-        qualified().prop_map(Object::Sequence),
-        (qualified(), proptest::sample::select(vec!["", "integer", "text, \"a,b\"[]", "s.t"]))
+    ];
+    if engine == Engine::Mysql {
+        let function = |name| Object::Function { name, arguments: "".into() };
+        return prop_oneof![
+            3 => shared,
+            1 => qualified().prop_map(Object::Procedure),
+            1 => qualified().prop_map(function),
+        ]
+        .boxed();
+    }
+    prop_oneof![
+        3 => shared,
+        1 => qualified().prop_map(Object::Sequence),
+        1 => (qualified(), proptest::sample::select(vec!["", "integer", "text, \"a,b\"[]", "s.t"]))
             .prop_map(|(name, types)| Object::Function { name, arguments: types.into() }),
     ]
+    .boxed()
 }
 
-/// Any privilege that the grammar can say.
-pub(crate) fn privileges() -> impl Strategy<Value = Privilege> {
+/// Any privilege that the grammar can say of an engine.
+fn privileges_of(engine: Engine) -> impl Strategy<Value = Privilege> {
+    let column = move |name: Box<str>| match engine {
+        Engine::Postgres => name,
+        Engine::Mysql => name.to_lowercase().into(),
+    };
     let item = prop_oneof![
         proptest::sample::select(Level::ALL.to_vec()).prop_map(Item::Level),
         (
-            proptest::sample::select(Operation::ALL.to_vec()),
-            proptest::option::of(proptest::collection::btree_set(names(), 1..4))
+            proptest::sample::select(Operation::of(engine).to_vec()),
+            proptest::option::of(proptest::collection::btree_set(names().prop_map(column), 1..4))
         )
             .prop_map(|(operation, columns)| Item::Operation(operation, columns)),
     ];
-    (proptest::collection::vec(item, 1..5), objects()).prop_filter_map(
+    (proptest::collection::vec(item, 1..5), objects(engine)).prop_filter_map(
         "nothing fits",
-        |(items, object)| {
+        move |(items, object)| {
             let items: Vec<_> = items
                 .into_iter()
                 .filter(|item| match item {
                     Item::Level(level) => level.fits(&object),
                     Item::Operation(operation, columns) => {
-                        operation_fits(*operation, &object)
+                        operation_fits(Some(engine), *operation, &object)
                             && (columns.is_none()
                                 || (operation.takes_columns()
                                     && matches!(object, Object::Relation(_))))
@@ -244,12 +301,15 @@ pub(crate) fn privileges() -> impl Strategy<Value = Privilege> {
 
 proptest! {
     #[test]
-    fn what_is_shown_is_read_back(privilege in privileges()) {
-        for engine in [Engine::Postgres, Engine::Mysql] {
+    fn what_is_shown_is_read_back(
+        privilege in privileges_of(Engine::Postgres),
+        mysql in privileges_of(Engine::Mysql),
+    ) {
+        for (engine, privilege) in [(Engine::Postgres, privilege), (Engine::Mysql, mysql)] {
             let shown = privilege.display(engine).to_string();
             prop_assert_eq!(parse(&shown, engine, "shop"), Ok(privilege.clone()), "{}", shown);
+            prop_assert_eq!(parse_stored(&privilege.stored()), Ok(privilege));
         }
-        prop_assert_eq!(parse_stored(&privilege.stored()), Ok(privilege));
     }
 
     #[test]

@@ -252,7 +252,14 @@ impl Conversation {
             | Effect::Fetch(_)
             | Effect::CopyIn
             | Effect::CopyOut
-            | Effect::Call(_) => (),
+            | Effect::Call(_)
+            // These are MySQL's.
+            | Effect::UseDatabase(_)
+            | Effect::Reading { .. }
+            | Effect::CreateTemporary(_)
+            | Effect::DropTables(_)
+            | Effect::LoadLocal(_)
+            | Effect::Kill { .. } => (),
         }
     }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::grant::covers;
 use crate::grant::privilege::{Item, Privilege};
+use crate::sql::Engine;
 use crate::sql::access::{Access, Columns, Object, Operation};
 use crate::sql::name::QualifiedName;
 
@@ -96,7 +97,8 @@ fn rights_on(privileges: &[Privilege], thing: &Known, server_version: u32) -> Ve
         return Vec::new();
     }
     let mut found = Vec::new();
-    for operation in Operation::ALL.into_iter().filter(|it| exists(*it, object, server_version)) {
+    let operations = Operation::of(Engine::Postgres).iter().copied();
+    for operation in operations.filter(|it| exists(*it, object, server_version)) {
         if covers(privileges, &access(operation, thing)) {
             found.push(right(operation.keyword()));
         } else if operation.takes_columns() && !thing.columns.is_empty() {
@@ -152,7 +154,7 @@ fn exists(operation: Operation, object: &Object, server_version: u32) -> bool {
         }
         Object::Function { .. } => operation == Operation::Execute,
         Object::Schema(_) => operation == Operation::Usage,
-        Object::Database => false,
+        Object::Database | Object::Procedure(_) => false,
     }
 }
 

@@ -180,6 +180,7 @@ const fn kind(object: &Object) -> &'static str {
         Object::Relation(_) => "TABLE",
         Object::Sequence(_) => "SEQUENCE",
         Object::Function { .. } => "ROUTINE",
+        Object::Procedure(_) => "PROCEDURE",
     }
 }
 
@@ -202,7 +203,7 @@ impl Rights {
         let objects = self.objects.iter().map(|object| match object {
             Object::Database => name(&service.database),
             Object::Schema(schema) => name(schema),
-            Object::Relation(it) | Object::Sequence(it) => {
+            Object::Relation(it) | Object::Sequence(it) | Object::Procedure(it) => {
                 format!("{}.{}", name(&it.schema), name(&it.name))
             }
             // As the server spelled them under a path of pg_catalog alone.

@@ -9,6 +9,7 @@ use super::names::{Names, PREFIX};
 use super::observe;
 use super::plan::Service;
 use crate::grant::privilege::{Item, Privilege};
+use crate::sql::Engine;
 use crate::sql::access::{Object, Operation};
 use crate::sql::name::QualifiedName;
 use crate::upstream::APPLICATION_NAME;
@@ -374,7 +375,7 @@ fn add(held: &mut Held, mut row: Row<'_>) -> Result<(), UpstreamError> {
         "f" => Object::Function { name: qualified, arguments: detail.into() },
         _ => Object::Relation(qualified),
     };
-    let operation = Operation::ALL.into_iter().find(|it| it.keyword() == word);
+    let operation = Operation::of(Engine::Postgres).iter().copied().find(|it| it.keyword() == word);
     let Some(operation) = operation else { return Ok(()) };
     let columns = (kind == "c").then(|| [detail.into()].into());
     let items = held.entry((role, through, object)).or_default();

@@ -9,6 +9,7 @@ use super::action::{OPTIONS_SINCE, literal};
 use super::names::{Names, PREFIX};
 use super::plan::{Membership, Objects, Observed, Role, Service};
 use crate::grant::privilege::{Item, Privilege};
+use crate::sql::Engine;
 use crate::sql::access::{Object, Operation};
 use crate::sql::name::QualifiedName;
 use crate::time::Timestamp;
@@ -152,7 +153,11 @@ async fn settings(
 
 /// The words that aclexplode has for a right, as statics.
 fn keyword(word: &str) -> Option<&'static str> {
-    let operation = Operation::ALL.into_iter().map(Operation::keyword).find(|it| *it == word);
+    let operation = Operation::of(Engine::Postgres)
+        .iter()
+        .copied()
+        .map(Operation::keyword)
+        .find(|it| *it == word);
     operation.or_else(|| [CONNECT, "TEMPORARY"].into_iter().find(|it| *it == word))
 }
 
