@@ -1,6 +1,5 @@
 //! The gate: a principal's grants on a database, and what its transaction has used of them.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::grant::Grant;
@@ -9,6 +8,7 @@ use crate::grant::snapshot::HeldGrants;
 use crate::sql::access::{Access, Accesses, Operation};
 use crate::time::Timestamp;
 
+use super::decided::Decided;
 use super::refusal::{Ended, Refusal, ended, unconfirmed};
 
 /// Decides a session's statements.
@@ -17,15 +17,15 @@ pub struct Gate {
     ownership: Ownership,
     /// Grants that the open transaction has used, each once.
     used: Vec<Arc<Grant>>,
-    /// What was decided last: holds until its permit expires or the grants are replaced.
-    last: RefCell<Option<(Accesses, Permit)>>,
+    /// What was decided under these grants.
+    decided: Decided,
 }
 
 impl Gate {
     /// A gate over these grants.
     pub fn new(held: HeldGrants) -> Self {
         let ownership = Ownership::Session;
-        Self { held, ownership, used: Vec::new(), last: RefCell::default() }
+        Self { held, ownership, used: Vec::new(), decided: Decided::default() }
     }
 
     /// The same for a session whose owners' work is done like that.
@@ -42,7 +42,7 @@ impl Gate {
     /// Other grants hold from now on.
     pub fn replace(&mut self, held: HeldGrants) {
         if !self.held.same(&held) {
-            self.last.take();
+            self.decided.forget();
         }
         self.held = held;
     }
@@ -65,14 +65,11 @@ impl Gate {
         if !more.is_empty() {
             return self.decide(accesses.iter().chain(more), now);
         }
-        if let Some((known, permit)) = &*self.last.borrow()
-            && known.same(accesses)
-            && now < permit.expires()
-        {
-            return Ok(permit.clone());
+        if let Some(permit) = self.decided.get(accesses, now) {
+            return Ok(permit);
         }
         let permit = self.decide(accesses.iter(), now)?;
-        self.last.replace(Some((accesses.clone(), permit.clone())));
+        self.decided.put(accesses, &permit);
         Ok(permit)
     }
 

@@ -5,6 +5,7 @@
 //! mean, [`output`] is what it asks for. [`relay`] is the shell: both sockets, the clock, the tasks.
 
 pub mod call;
+mod decided;
 pub mod explain;
 pub mod gate;
 mod io;

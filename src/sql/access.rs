@@ -280,6 +280,11 @@ impl fmt::Display for Access {
 pub struct Accesses(Arc<[Access]>);
 
 impl Accesses {
+    /// What tells this very list from all others that there are at the moment.
+    pub fn address(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
+
     /// Whether both are the very same list, not only an equal one.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
