@@ -64,15 +64,17 @@ body = b"smuggled\n" + b"c\0\0\0\x04" + drop
 piece = b"d" + (4 + len(body)).to_bytes(4, "big") + body
 raw.sendall(piece[:10])
 subprocess.run([os.environ["DAYPASS"], "grant", "revoke", os.environ["GRANT"]], check=True, stdout=subprocess.DEVNULL)
-raw.sendall(piece[10:])
-c.pgconn.put_copy_end()
-failed = c.pgconn.get_result()
-print(failed.error_field(psycopg.pq.DiagnosticField.SQLSTATE).decode())
-assert c.pgconn.get_result() is None
 try:
+    raw.sendall(piece[10:])
+    c.pgconn.put_copy_end()
+    failed = c.pgconn.get_result()
+    print(failed.error_field(psycopg.pq.DiagnosticField.SQLSTATE).decode())
+    assert c.pgconn.get_result() is None
     c.execute("SELECT text FROM notes")
 except psycopg.errors.InsufficientPrivilege:
     print("alive")
+except (OSError, AttributeError, psycopg.OperationalError):
+    print("ended")
 "#;
         let mut env = house.daypass.env("rob", &token, "shop");
         env.push(("DAYPASS", env!("CARGO_BIN_EXE_daypass").to_owned()));
@@ -84,7 +86,8 @@ except psycopg.errors.InsufficientPrivilege:
         // The server may come upon the data's zero bytes before the end of the COPY.
         let said = output.expect_success();
         let said: Vec<_> = said.lines().collect();
-        assert!(matches!(said[..], ["57014" | "22021", "alive"]), "{said:?}");
+        // A client that was too slow with the rest, on a busy machine, has lost its backend.
+        assert!(matches!(said[..], ["57014" | "22021", "alive"] | [.., "ended"]), "{said:?}");
         let smuggled = "SELECT count(*) FROM notes WHERE text = 'smuggled'";
         assert_eq!(house.server.sql_in("shop", smuggled), "0");
     });

@@ -17,6 +17,9 @@ use super::{ClientRest, Conversation, Link, fail_copy};
 
 /// How long a backend has to answer a cancel before it is terminated.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client has to go on with the message of COPY data that its grant ended inside of: nothing
+/// else can end that COPY, and it is to be over within a second.
+const COPY_PATIENCE: Duration = Duration::from_millis(900);
 
 impl Conversation {
     /// The principal's grants have changed: what runs without one any more is cancelled.
@@ -30,7 +33,7 @@ impl Conversation {
         self.looked = now;
         self.cancel_what_ended(now, out);
         if let Some((_, since)) = &self.doomed
-            && *since + CANCEL_PATIENCE <= now
+            && *since + self.patience() <= now
             && !self.terminated
         {
             self.terminated = true;
@@ -41,13 +44,17 @@ impl Conversation {
     /// When [`Self::on_timer`] is due next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         if let Some((_, since)) = &self.doomed {
-            return (!self.terminated).then(|| *since + CANCEL_PATIENCE);
+            return (!self.terminated).then(|| *since + self.patience());
         }
         if self.slots.is_empty() {
             return None;
         }
         // One that a COMMIT outlives would else be due again and again.
         self.gate.next_expiry().filter(|expiry| *expiry > self.looked)
+    }
+
+    fn patience(&self) -> Duration {
+        if self.copy_fails { COPY_PATIENCE } else { CANCEL_PATIENCE }
     }
 
     fn cancel_what_ended(&mut self, now: Timestamp, out: &mut Output) {
