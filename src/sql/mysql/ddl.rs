@@ -39,7 +39,7 @@ impl Parser<'_> {
         if self.eat("ALTER") {
             return self.alter(resolver);
         }
-        self.expect("DROP")?;
+        self.require("DROP")?;
         self.drop_statement(resolver)
     }
 
@@ -75,7 +75,7 @@ impl Parser<'_> {
             if self.eat("USING") {
                 self.name()?;
             }
-            self.expect("ON")?;
+            self.require("ON")?;
             let name = self.table()?;
             self.existing(&name, &[Operation::Index], resolver)?;
             self.body(resolver, false)?;
@@ -138,19 +138,19 @@ impl Parser<'_> {
         if self.sign_at(0, b'(') && !self.begins_query() {
             self.in_parentheses(Self::column)?;
         }
-        self.expect("AS")?;
+        self.require("AS")?;
         let query = self.subquery()?;
         resolver.query(&query)?;
         if self.eat("WITH") {
             self.eat_any(&["CASCADED", "LOCAL"]);
-            self.expect("CHECK OPTION")?;
+            self.require("CHECK OPTION")?;
         }
         Ok(Some(Kind::ddl("CREATE VIEW")))
     }
 
     fn create_table(&mut self, replace: bool, resolver: &mut Resolver<'_>) -> Parsed<Kind> {
         let temporary = self.eat("TEMPORARY");
-        self.expect("TABLE")?;
+        self.require("TABLE")?;
         self.eat("IF NOT EXISTS");
         let name = self.table()?;
         let name = resolver.qualify(&name)?;
@@ -343,7 +343,7 @@ impl Parser<'_> {
             if !self.eat("PRIMARY") {
                 self.name()?;
             }
-            self.expect("ON")?;
+            self.require("ON")?;
             let name = self.table()?;
             self.existing(&name, &[Operation::Index], resolver)?;
             self.body(resolver, false)?;
@@ -410,7 +410,7 @@ impl Parser<'_> {
             self.eat("IF EXISTS");
             self.list(|it| {
                 let old = it.table()?;
-                it.expect("TO")?;
+                it.require("TO")?;
                 let new = it.table()?;
                 let (old, new) = (resolver.qualify(&old)?, resolver.qualify(&new)?);
                 on(resolver, &old, &[Operation::Alter, Operation::Drop]);

@@ -85,7 +85,7 @@ impl Parser<'_> {
         if (&found.sql_mode, &found.character_set) != (&Change::Stays, &Change::Stays) {
             return unsupported("SET STATEMENT of what changes how text is read is not read here.");
         }
-        self.expect("FOR")?;
+        self.require("FOR")?;
         self.deeper(|it| it.statement(resolver))
     }
 
