@@ -18,7 +18,8 @@ const ENGINES: [&str; 9] =
     ["innodb", "myisam", "aria", "memory", "heap", "archive", "csv", "blackhole", "rocksdb"];
 
 /// What would reach elsewhere: other tables, other servers, files; or move a sequence.
-const REACHING: [&str; 9] = [
+const REACHING: [&str; 10] = [
+    "TABLE",
     "UNION",
     "CONNECTION",
     "DIRECTORY",
@@ -194,7 +195,8 @@ impl Parser<'_> {
         let mut depth = 0_usize;
         while !self.done() {
             if query && depth == 0 {
-                let at_query = |ahead| self.is_at(ahead, "SELECT") || self.is_at(ahead, "WITH");
+                let at_query =
+                    |ahead| ["SELECT", "WITH", "TABLE"].iter().any(|word| self.is_at(ahead, word));
                 let as_query = self.is("AS") || self.is("IGNORE") || self.is("REPLACE");
                 if at_query(0) && !self.is_at(1, "SYSTEM") || as_query {
                     return Ok(());
