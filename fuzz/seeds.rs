@@ -26,6 +26,14 @@ const TABLES: [&str; 4] = [
     include_str!("../src/sql/postgres/tests/utilities.txt"),
 ];
 
+/// The same of MySQL's.
+const MYSQL_TABLES: [&str; 4] = [
+    include_str!("../src/sql/mysql/tests/queries.txt"),
+    include_str!("../src/sql/mysql/tests/changes.txt"),
+    include_str!("../src/sql/mysql/tests/utilities.txt"),
+    include_str!("../src/sql/mysql/tests/traps.txt"),
+];
+
 /// Statements by file, each with a semicolon at a line's end.
 const STATEMENTS: [&str; 3] = [
     include_str!("../tests/analyser_oracle.sql"),
@@ -63,18 +71,26 @@ fn main() {
     for text in statements() {
         analyser.add(text.as_bytes());
     }
+    let mut mysql_analyser = Folder::of(&root, "mysql_analyser");
+    for text in cases(&MYSQL_TABLES) {
+        mysql_analyser.add(&[&[0], text.as_bytes()].concat());
+    }
+}
+
+/// The texts of tables.
+fn cases(tables: &'static [&'static str]) -> impl Iterator<Item = String> {
+    tables.iter().flat_map(|table| table.split("\n\n")).map(|case| {
+        let own = case.lines().filter(|line| !line.starts_with('#') && !line.starts_with("    "));
+        own.collect::<Vec<_>>().join("\n")
+    })
 }
 
 fn statements() -> Vec<String> {
-    let cases = TABLES.into_iter().flat_map(|table| table.split("\n\n")).map(|case| {
-        let own = case.lines().filter(|line| !line.starts_with('#') && !line.starts_with("    "));
-        own.collect::<Vec<_>>().join("\n")
-    });
     let files = STATEMENTS.into_iter().flat_map(|file| file.split(";\n")).map(|statement| {
         let own = statement.lines().filter(|line| !line.starts_with("--"));
         own.collect::<Vec<_>>().join("\n")
     });
-    cases.chain(files).filter(|text| !text.trim().is_empty()).collect()
+    cases(&TABLES).chain(files).filter(|text| !text.trim().is_empty()).collect()
 }
 
 fn c_string(out: &mut Vec<u8>, text: &str) {

@@ -310,21 +310,28 @@ impl<'a> Cursor<'a> {
             .flat_map(|engine| Operation::of(engine).iter().copied())
     }
 
-    /// The operation that begins with this word, with the cursor behind its last: the longest counts.
+    /// The operation that begins with this word, with the cursor behind its last: the longest counts. When there
+    /// is none, the cursor is at the word that should have gone on.
     fn operation(&mut self, first: &Word) -> Option<Operation> {
         let known = self.operations();
         let start = self.at;
         let mut best: Option<(Operation, usize)> = None;
+        let mut furthest = start;
         for operation in known {
             self.at = start;
             let mut words = operation.keyword().split(' ');
-            let fits = words.next().is_some_and(|keyword| first.is(keyword))
-                && words.all(|keyword| self.word("").is_ok_and(|word| word.is(keyword)));
+            if !words.next().is_some_and(|keyword| first.is(keyword)) {
+                continue;
+            }
+            let fits = words.all(|keyword| {
+                furthest = furthest.max(self.at);
+                self.word("").is_ok_and(|word| word.is(keyword))
+            });
             if fits && best.is_none_or(|(_, end)| self.at > end) {
                 best = Some((operation, self.at));
             }
         }
-        self.at = best.map_or(start, |(_, end)| end);
+        self.at = best.map_or(furthest, |(_, end)| end);
         best.map(|(operation, _)| operation)
     }
 

@@ -18,7 +18,8 @@ const ENGINES: [&str; 9] =
     ["innodb", "myisam", "aria", "memory", "heap", "archive", "csv", "blackhole", "rocksdb"];
 
 /// What would reach elsewhere: other tables, other servers, files; or move a sequence.
-const REACHING: [&str; 9] = [
+const REACHING: [&str; 10] = [
+    "TABLE",
     "UNION",
     "CONNECTION",
     "DIRECTORY",
@@ -39,7 +40,7 @@ impl Parser<'_> {
         if self.eat("ALTER") {
             return self.alter(resolver);
         }
-        self.expect("DROP")?;
+        self.require("DROP")?;
         self.drop_statement(resolver)
     }
 
@@ -75,7 +76,7 @@ impl Parser<'_> {
             if self.eat("USING") {
                 self.name()?;
             }
-            self.expect("ON")?;
+            self.require("ON")?;
             let name = self.table()?;
             self.existing(&name, &[Operation::Index], resolver)?;
             self.body(resolver, false)?;
@@ -138,19 +139,19 @@ impl Parser<'_> {
         if self.sign_at(0, b'(') && !self.begins_query() {
             self.in_parentheses(Self::column)?;
         }
-        self.expect("AS")?;
+        self.require("AS")?;
         let query = self.subquery()?;
         resolver.query(&query)?;
         if self.eat("WITH") {
             self.eat_any(&["CASCADED", "LOCAL"]);
-            self.expect("CHECK OPTION")?;
+            self.require("CHECK OPTION")?;
         }
         Ok(Some(Kind::ddl("CREATE VIEW")))
     }
 
     fn create_table(&mut self, replace: bool, resolver: &mut Resolver<'_>) -> Parsed<Kind> {
         let temporary = self.eat("TEMPORARY");
-        self.expect("TABLE")?;
+        self.require("TABLE")?;
         self.eat("IF NOT EXISTS");
         let name = self.table()?;
         let name = resolver.qualify(&name)?;
@@ -194,7 +195,8 @@ impl Parser<'_> {
         let mut depth = 0_usize;
         while !self.done() {
             if query && depth == 0 {
-                let at_query = |ahead| self.is_at(ahead, "SELECT") || self.is_at(ahead, "WITH");
+                let at_query =
+                    |ahead| ["SELECT", "WITH", "TABLE"].iter().any(|word| self.is_at(ahead, word));
                 let as_query = self.is("AS") || self.is("IGNORE") || self.is("REPLACE");
                 if at_query(0) && !self.is_at(1, "SYSTEM") || as_query {
                     return Ok(());
@@ -343,7 +345,7 @@ impl Parser<'_> {
             if !self.eat("PRIMARY") {
                 self.name()?;
             }
-            self.expect("ON")?;
+            self.require("ON")?;
             let name = self.table()?;
             self.existing(&name, &[Operation::Index], resolver)?;
             self.body(resolver, false)?;
@@ -410,7 +412,7 @@ impl Parser<'_> {
             self.eat("IF EXISTS");
             self.list(|it| {
                 let old = it.table()?;
-                it.expect("TO")?;
+                it.require("TO")?;
                 let new = it.table()?;
                 let (old, new) = (resolver.qualify(&old)?, resolver.qualify(&new)?);
                 on(resolver, &old, &[Operation::Alter, Operation::Drop]);

@@ -243,7 +243,7 @@ impl Parser<'_> {
     pub(super) fn update(&mut self, with: &Query, resolver: &mut Resolver<'_>) -> Parsed<()> {
         self.skip_words(&["LOW_PRIORITY", "IGNORE"]);
         let from = self.sources()?;
-        self.expect("SET")?;
+        self.require("SET")?;
         let (columns, values) = self.assignments()?;
         let mut condition = Mentions::new();
         self.conditions(&mut condition)?;
@@ -322,7 +322,7 @@ impl Parser<'_> {
                 while self.eat_sign(b',') {
                     targets.push(self.delete_target()?);
                 }
-                self.expect("USING")?;
+                self.require("USING")?;
                 from = self.sources()?;
             } else {
                 self.at = start;
@@ -331,7 +331,7 @@ impl Parser<'_> {
         } else {
             many = true;
             targets = self.list(Self::delete_target)?;
-            self.expect("FROM")?;
+            self.require("FROM")?;
             from = self.sources()?;
         }
         let mut condition = Mentions::new();
@@ -406,13 +406,13 @@ impl Parser<'_> {
     pub(super) fn load_data(&mut self, resolver: &mut Resolver<'_>) -> Parsed<Loaded> {
         self.skip_words(&["LOW_PRIORITY", "CONCURRENT"]);
         let local = self.eat("LOCAL");
-        self.expect("INFILE")?;
+        self.require("INFILE")?;
         let file = self.string()?;
         let replace = self.eat("REPLACE");
         if !replace {
             self.eat("IGNORE");
         }
-        self.expect("INTO TABLE")?;
+        self.require("INTO TABLE")?;
         let name = self.table()?;
         if self.eat("PARTITION") {
             self.in_parentheses(Self::name)?;

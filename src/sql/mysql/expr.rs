@@ -270,30 +270,30 @@ impl Parser<'_> {
 
     /// `CASE [x] WHEN y THEN z … [ELSE w] END`
     fn case(&mut self, found: &mut Mentions) -> Parsed<()> {
-        self.expect("CASE")?;
+        self.require("CASE")?;
         if !self.is("WHEN") {
             self.expression(found)?;
         }
         while self.eat("WHEN") {
             self.expression(found)?;
-            self.expect("THEN")?;
+            self.require("THEN")?;
             self.expression(found)?;
         }
         if self.eat("ELSE") {
             self.expression(found)?;
         }
-        self.expect("END")
+        self.require("END")
     }
 
     /// `MATCH (columns) AGAINST (text mode)`
     fn full_text(&mut self, found: &mut Mentions) -> Parsed<()> {
-        self.expect("MATCH")?;
+        self.require("MATCH")?;
         if self.sign_at(0, b'(') {
             self.parenthesis(found)?;
         } else {
             self.list(|it| it.column_or_call(found))?;
         }
-        self.expect("AGAINST")?;
+        self.require("AGAINST")?;
         self.expect_sign(b'(')?;
         // `IN` would be taken for an operator.
         self.operand(found)?;
@@ -475,7 +475,7 @@ impl Parser<'_> {
             let between = self.eat("BETWEEN");
             self.frame_bound(found)?;
             if between {
-                self.expect("AND")?;
+                self.require("AND")?;
                 self.frame_bound(found)?;
             }
         }

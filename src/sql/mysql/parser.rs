@@ -86,7 +86,7 @@ impl<'t> Parser<'t> {
     }
 
     /// Takes those key words, which must stand here.
-    pub(super) fn expect(&mut self, words: &str) -> Parsed<()> {
+    pub(super) fn require(&mut self, words: &str) -> Parsed<()> {
         if self.eat(words) { Ok(()) } else { self.wrong() }
     }
 

@@ -56,7 +56,7 @@ impl Parser<'_> {
             let name = it.folded(name)?;
             let columns =
                 if it.sign_at(0, b'(') { it.in_parentheses(Self::column)? } else { Vec::new() };
-            it.expect("AS")?;
+            it.require("AS")?;
             it.expect_sign(b'(')?;
             let query = it.subquery()?;
             it.expect_sign(b')')?;
@@ -141,7 +141,7 @@ impl Parser<'_> {
         if self.eat("WINDOW") {
             self.list(|it| {
                 it.name()?;
-                it.expect("AS")?;
+                it.require("AS")?;
                 it.window(&mut select.having)
             })?;
         }
@@ -301,7 +301,7 @@ impl Parser<'_> {
         let words = ["TERMINATED", "ENCLOSED", "ESCAPED", "STARTING", "OPTIONALLY ENCLOSED"];
         while self.eat_any(&["FIELDS", "COLUMNS", "LINES"]) {
             while self.eat_any(&words) {
-                self.expect("BY")?;
+                self.require("BY")?;
                 if !matches!(self.kind(), Some(Kind::Text | Kind::Number)) {
                     return self.wrong();
                 }
@@ -495,7 +495,7 @@ impl Parser<'_> {
         self.expression(&mut mentions)?;
         self.expect_sign(b',')?;
         self.string()?;
-        self.expect("COLUMNS")?;
+        self.require("COLUMNS")?;
         // Names, types, paths and literals, in parentheses that close.
         let mut depth = 0_usize;
         loop {

@@ -51,11 +51,11 @@ impl Parser<'_> {
             let name = self.column()?;
             return misc("RELEASE SAVEPOINT", Effect::Release(name));
         }
-        self.expect("XA")?;
+        self.require("XA")?;
         if self.eat("RECOVER") {
             resolver.needs.whole(Operation::Process, Object::Database);
             if self.eat("CONVERT") {
-                self.expect("XID")?;
+                self.require("XID")?;
             } else if self.eat("FORMAT") {
                 self.eat_sign(b'=');
                 self.string()?;
@@ -155,7 +155,7 @@ impl Parser<'_> {
     pub(super) fn lock_tables(&mut self, resolver: &mut Resolver<'_>) -> Parsed<Kind> {
         let unlock = self.eat("UNLOCK");
         if !unlock {
-            self.expect("LOCK")?;
+            self.require("LOCK")?;
         }
         if !self.eat_any(&["TABLES", "TABLE"]) {
             return unsupported("LOCK is read as LOCK TABLES only.");
@@ -170,7 +170,7 @@ impl Parser<'_> {
                 it.eat("LOCAL");
             } else {
                 it.eat_any(&["LOW_PRIORITY", "CONCURRENT"]);
-                it.expect("WRITE")?;
+                it.require("WRITE")?;
             }
             let table = resolver.table(&name, alias.as_deref())?;
             if let Bound::Relation(relation) = table.bound {
@@ -207,7 +207,7 @@ impl Parser<'_> {
             }
             return Ok(Kind::new("HANDLER", Class::Read));
         }
-        self.expect("READ")?;
+        self.require("READ")?;
         let mut found = Vec::new();
         if !self.eat_any(&["FIRST", "NEXT"]) {
             self.name()?;

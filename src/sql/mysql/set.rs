@@ -13,7 +13,7 @@ use crate::sql::statement::{Change, Class, Effect};
 const SETTINGS: &str = " autocommit auto_increment_increment auto_increment_offset big_tables \
 bulk_insert_buffer_size character_set_connection character_set_results character_set_database \
 collation_connection collation_database column_compression_threshold completion_type cte_max_recursion_depth \
-default_storage_engine default_tmp_storage_engine default_week_format deadlock_search_depth_long \
+default_week_format deadlock_search_depth_long \
 div_precision_increment end_markers_in_json eq_range_index_dive_limit explicit_defaults_for_timestamp \
 foreign_key_checks group_concat_max_len group_replication_consistency histogram_size \
 idle_transaction_timeout idle_readonly_transaction_timeout idle_write_transaction_timeout \
@@ -32,7 +32,7 @@ resultset_metadata select_into_buffer_size show_create_table_verbosity \
 show_create_table_skip_secondary_engine show_gipk_in_create_table_and_information_schema slow_query_log \
 sort_buffer_size sql_auto_is_null sql_big_selects sql_buffer_result sql_generate_invisible_primary_key \
 sql_if_exists sql_notes sql_quote_show_create sql_safe_updates sql_select_limit sql_warnings \
-standard_compliant_cte storage_engine system_versioning_alter_history time_zone timestamp tmp_disk_table_size \
+standard_compliant_cte system_versioning_alter_history time_zone timestamp tmp_disk_table_size \
 tmp_memory_table_size tmp_table_size transaction_alloc_block_size transaction_isolation \
 transaction_prealloc_size transaction_read_only tx_isolation tx_read_only unique_checks \
 updatable_views_with_limit use_secondary_engine use_stat_tables wait_timeout windowing_use_high_precision \
@@ -85,7 +85,7 @@ impl Parser<'_> {
         if (&found.sql_mode, &found.character_set) != (&Change::Stays, &Change::Stays) {
             return unsupported("SET STATEMENT of what changes how text is read is not read here.");
         }
-        self.expect("FOR")?;
+        self.require("FOR")?;
         self.deeper(|it| it.statement(resolver))
     }
 

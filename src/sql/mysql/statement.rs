@@ -228,7 +228,7 @@ impl Parser<'_> {
             "prepare" => {
                 self.at += 1;
                 let name = self.column()?;
-                self.expect("FROM")?;
+                self.require("FROM")?;
                 if self.kind() != Some(TokenKind::Text) {
                     return unsupported("PREPARE is read from a string only, not from a variable.");
                 }
@@ -239,7 +239,7 @@ impl Parser<'_> {
             "execute" => self.execute(resolver),
             "deallocate" => {
                 self.at += 1;
-                self.expect("PREPARE")?;
+                self.require("PREPARE")?;
                 let name = self.column()?;
                 Ok(Kind::with("DEALLOCATE PREPARE", Class::Misc, Effect::Deallocate(Some(name))))
             }

@@ -123,6 +123,14 @@ fn an_insert_asks_what_each_server_does() {
 }
 
 #[test]
+fn a_table_is_filled_from_a_table_statement() {
+    let filled = ["CREATE ON shop.n", "INSERT ON shop.n", "SELECT (d, token) ON shop.secret"];
+    for text in ["create table n table secret", "create table n (a int) as table secret"] {
+        assert_eq!(needs(text.as_bytes(), &mysql()), filled, "{text}");
+    }
+}
+
+#[test]
 fn names_without_a_database_need_a_default_one() {
     let none = ParseSettings { default_database: None, ..settings() };
     assert_eq!(needs(b"select a from allowed", &none), ["undefined 3D000"]);
