@@ -16,6 +16,9 @@ pub struct Arguments {
     /// On which database of the configuration
     #[arg(long, value_name = "DATABASE")]
     database: String,
+    /// Look for names there, not where the user's sessions begin: "a, b"
+    #[arg(long, value_name = "SCHEMAS")]
+    search_path: Option<String>,
     /// The statement, or several; none of them runs
     sql: String,
 }
@@ -23,8 +26,12 @@ pub struct Arguments {
 /// Does it.
 pub async fn run(arguments: Arguments, client: &Client) -> Result<Exit, Failure> {
     let output = arguments.output.open();
-    let body =
-        Explain { principal: arguments.user, database: arguments.database, sql: arguments.sql };
+    let body = Explain {
+        principal: arguments.user,
+        database: arguments.database,
+        sql: arguments.sql,
+        search_path: arguments.search_path,
+    };
     let list: List<ExplainedAccess> = client.post("/v1/explain", &body).await?;
     output.list(&list.items)?;
     if list.items.iter().all(|line| line.allowed) {

@@ -104,6 +104,10 @@ pub struct Explain {
     pub database: String,
     /// The statements. None of them runs.
     pub sql: String,
+    /// The `search_path` that names are looked for in, as SET takes it: `sales, public`. When absent, that
+    /// of a session that the principal would open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search_path: Option<String>,
 }
 
 /// One thing that a statement needs.

@@ -9,7 +9,7 @@
 //! - [`mysql`]: likewise for MySQL and MariaDB, as far as it differs
 //! - [`roles`]: the second lock, roles in the database itself
 //! - [`path`], [`overlay`]: asking a session's own connection for its search path, and for names that it
-//!   alone sees
+//!   alone sees; [`path`] also for the path that a session would begin with
 
 pub mod cancel;
 pub mod catalog;
@@ -35,7 +35,7 @@ pub use connect::{Connection, Peer, connect, dial};
 pub use error::{LoginError, TargetError, UpstreamError};
 pub use login::Startup;
 pub use overlay::{Extent, Reading};
-pub use path::{EFFECTIVE_PATH_QUERY, read_path};
+pub use path::{EFFECTIVE_PATH_QUERY, Searcher, path_at_login, read_path, split_path};
 pub use roles::Lock;
 pub use target::{Host, Roots, Target, TlsMode};
 

@@ -9,6 +9,7 @@ mod faults;
 mod life;
 mod operators;
 mod owner;
+mod paths;
 mod rights;
 mod several;
 

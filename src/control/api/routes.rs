@@ -207,7 +207,8 @@ async fn cancel(State(api): State<Api>, Extension(actor): Who, Path(id): Path<St
 
 async fn explain(State(api): State<Api>, Extension(actor): Who, bytes: Bytes) -> Reply {
     let wish: Explain = body(&bytes)?;
-    reply(List { items: api.service.explain(&actor, wish).await? })
+    let database = (api.extra.database)(&wish.database);
+    reply(List { items: api.service.explain(&actor, wish, database.as_deref()).await? })
 }
 
 async fn sessions(State(api): State<Api>, Extension(actor): Who) -> Reply {

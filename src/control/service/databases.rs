@@ -58,7 +58,7 @@ impl Service {
     }
 
     /// The database, or the error that names those that there are.
-    fn known<'a>(
+    pub(super) fn known<'a>(
         &self,
         name: &str,
         database: Option<&'a Database>,

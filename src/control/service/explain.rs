@@ -1,24 +1,32 @@
 //! What a statement would need, and of it what somebody's grants allow.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::audit::record::{Kind, Needs, Verdict, Who};
 use crate::audit::rendered::Rendered;
 use crate::control::error::ControlError;
 use crate::control::model::{Explain, ExplainedAccess};
 use crate::grant::Actor;
+use crate::grant::snapshot::HeldGrants;
+use crate::identity::PrincipalName;
 use crate::session::explain::explain;
+use crate::session::relay::Database;
 use crate::sql::catalog::{Catalog, RunsAs};
+use crate::sql::name::Quoted;
 use crate::sql::postgres::{ParseLimits, Scope, analyse};
 use crate::sql::statement::{Analysis, NotUnderstood};
+use crate::upstream::{Searcher, path_at_login, split_path};
 
 use super::{Service, principal_name};
 
 /// The analyser wants a deeper stack than the threads of the API have.
 const STACK_BYTES: usize = 16 << 20;
 
-/// The search path of a session that has not set another; `CALL daypass.explain(…)` knows better.
-const PATH: [&str; 2] = ["pg_catalog", "public"];
+/// How long what a grant allows may take to reach the server: which schemas may be used hangs on it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Service {
     /// Explains statements: an operator for everybody, a principal for itself. Nothing runs.
@@ -29,6 +37,7 @@ impl Service {
         &self,
         actor: &Actor,
         wish: Explain,
+        database: Option<&Database>,
     ) -> Result<Vec<ExplainedAccess>, ControlError> {
         let principal = principal_name(&wish.principal)?;
         if let Actor::Principal(name) = actor
@@ -38,8 +47,12 @@ impl Service {
                 "only an operator may ask what somebody else may do",
             ));
         }
+        let database = self.known(&wish.database, database)?;
         let served = self.served(&wish.database)?;
         self.recordable()?;
+        let wished = wish.search_path.as_deref().map(read_wish).transpose()?;
+        let held = self.store().snapshot().grants.held(&principal, &wish.database);
+        let path = self.path(database, (&principal, &held), wished).await?;
         let names = self.names.load_full();
         let unread = || ControlError::unavailable("the database's catalog cannot be read now");
         let known = names.catalogs.get(&*wish.database).ok_or_else(unread)?;
@@ -52,8 +65,8 @@ impl Service {
             RunsAs::Other => catalog,
             RunsAs::OwnRole => Arc::new(catalog.for_own_roles()),
         };
-        let analysis = read(wish.sql, catalog, names.limits).await?.map_err(not_understood)?;
-        let held = self.store().snapshot().grants.held(&principal, &wish.database);
+        let analysis = read(wish.sql, (catalog, Arc::clone(&path)), names.limits).await?;
+        let analysis = analysis.map_err(|why| not_understood(why, &path))?;
         let now = self.now();
         let statements = analysis.statements.iter().enumerate();
         let lines: Vec<ExplainedAccess> = statements
@@ -77,17 +90,48 @@ impl Service {
         });
         Ok(lines)
     }
+
+    /// The search path of a session that the principal would open.
+    async fn path(
+        &self,
+        database: &Database,
+        (principal, held): (&PrincipalName, &HeldGrants),
+        wished: Option<Vec<Box<str>>>,
+    ) -> Result<Arc<[Box<str>]>, ControlError> {
+        let role = match &database.lock {
+            None => None,
+            Some(lock) => {
+                // Past its time, what the server would say now counts.
+                drop(timeout(PATIENCE, lock.settled(held, self.now())).await);
+                Some(lock.role(principal))
+            }
+        };
+        let searcher = role.as_deref().map_or(Searcher::Service, Searcher::Role);
+        let path = path_at_login(&database.primary, searcher, wished).await.map_err(|error| {
+            // The server's words are the operator's.
+            tracing::warn!(%error, "a search path could not be asked for");
+            ControlError::unavailable("the database cannot be asked for its search path now")
+        })?;
+        Ok(path.into())
+    }
+}
+
+fn read_wish(value: &str) -> Result<Vec<Box<str>>, ControlError> {
+    split_path(value).ok_or_else(|| {
+        let sentence =
+            format!("the search path is not a list of schemas: \"{}\"", value.escape_debug());
+        ControlError::invalid(sentence).hint("For example: sales, public")
+    })
 }
 
 /// Analyses a text on a thread of its own.
 async fn read(
     sql: String,
-    catalog: Arc<Catalog>,
+    (catalog, path): (Arc<Catalog>, Arc<[Box<str>]>),
     limits: ParseLimits,
 ) -> Result<Result<Analysis, NotUnderstood>, ControlError> {
     let (answer, read) = tokio::sync::oneshot::channel();
     let work = move || {
-        let path = PATH.map(Box::from);
         let scope = Scope { catalog: &catalog, path: &path, parameters: &[] };
         // Whoever asked may have gone away.
         drop(answer.send(analyse(&sql, &scope, &limits)));
@@ -98,14 +142,13 @@ async fn read(
     read.await.map_err(|_| failed())
 }
 
-fn not_understood(why: NotUnderstood) -> ControlError {
+fn not_understood(why: NotUnderstood, path: &[Box<str>]) -> ControlError {
     let hint = match &why {
         NotUnderstood::Unsupported { hint, .. } => hint.clone(),
-        NotUnderstood::Undefined { .. } => Some(
-            "Names without a schema are looked for in public here; \
-             CALL daypass.explain(…) uses the session's own search_path."
-                .into(),
-        ),
+        NotUnderstood::Undefined { .. } => {
+            let schemas: Vec<_> = path.iter().map(|schema| Quoted(schema).to_string()).collect();
+            Some(format!("Names without a schema were looked for in: {}", schemas.join(", ")))
+        }
         NotUnderstood::Syntax { .. } | NotUnderstood::TooComplex { .. } => None,
     };
     let error = ControlError::invalid(format!("the statement would be refused: {why}"));

@@ -162,6 +162,15 @@ impl Lock {
         known.clone().ok_or(UpstreamError::Stopped)
     }
 
+    /// Waits until what these grants allow at `now` has been brought to the server, or could not be.
+    pub async fn settled(&self, held: &HeldGrants, now: Timestamp) {
+        let mut progress = self.progress();
+        let there =
+            |known: &Arc<Progress>| known.wait_from(held, now).is_none_or(|from| now < from);
+        // Whoever keeps the roles may have ended.
+        drop(progress.wait_for(there).await);
+    }
+
     /// Connects to a server of the cluster as the principal's role, once that has what its live grants
     /// allow.
     ///
