@@ -11,9 +11,9 @@ use super::output::{Output, say, write};
 use super::rows::{StandingUse, Word};
 use super::{Exit, Failure, OutputOption, arguments};
 use crate::audit::tail::{self, Filter};
-use crate::control::model::{Finding, List, Standing, Weight};
+use crate::control::model::{Finding, List, Standing, StatementsSeen, Weight};
 use crate::grant::denial::shell_line;
-use crate::grant::privilege::{self, Privilege};
+use crate::grant::privilege::{self, Item, Privilege};
 use crate::sql::Engine;
 use crate::time::Timestamp;
 
@@ -29,9 +29,11 @@ const AUDIT: &str = "\
 Privileges are written as `daypass request create --privilege` takes them.
 
 With --since, the proxy's audit file says what the principal of each role's
-name has used of them through the proxy since then, and when last. What roles
-do past the proxy is not there. For each privilege there is the line with which
-its holder would ask for it instead.";
+name has used of them through the proxy since then, and when last; and where the
+server has the extension pg_stat_statements, what its statements say that the
+role has used directly, since they were reset and without when. Statements that
+cannot be read or understood are counted. For each privilege there is the line
+with which its holder would ask for what was used instead.";
 
 /// Arguments of `database`.
 #[derive(clap::Args)]
@@ -73,6 +75,7 @@ async fn used(
     client: &Client,
     output: &Output,
 ) -> Result<(), Failure> {
+    let word = arguments::path_word(database).map_err(Failure::Failed)?;
     let file = super::audit::file(client).await?;
     let now = Timestamp::from(SystemTime::now());
     let from = Timestamp::from_micros(
@@ -89,7 +92,14 @@ async fn used(
     if let Some(first) = first {
         say(&format!("{} goes back to {first} only", file.display()));
     }
-    let items: Vec<_> = items.into_iter().map(|it| beside(it, database, &uses)).collect();
+    let seen: StatementsSeen = client.get(&format!("/v1/databases/{word}/statements")).await?;
+    say_seen(&seen);
+    let direct = |role: &str| seen.roles.iter().find(|it| it.role == role);
+    let of = |it: Standing| {
+        let accesses = direct(&it.role).map_or(&[][..], |it| &it.accesses);
+        beside(it, database, &uses, accesses)
+    };
+    let items: Vec<_> = items.into_iter().map(of).collect();
     output.list(&items)?;
     if !output.is_json() {
         let lines = items.iter().filter_map(|it| Some((&it.standing.role, it.request.as_ref()?)));
@@ -98,6 +108,31 @@ async fn used(
         }
     }
     Ok(())
+}
+
+/// Says how far what `pg_stat_statements` has can be relied on.
+fn say_seen(seen: &StatementsSeen) {
+    if let Some(why) = &seen.lacking {
+        say(&format!("pg_stat_statements says nothing of what was used directly: {why}"));
+        return;
+    }
+    if let Some(since) = seen.since {
+        say(&format!("pg_stat_statements goes back to {since}, and does not say when"));
+    }
+    for it in &seen.roles {
+        let (role, all) = (&it.role, it.statements);
+        if it.unreadable > 0 {
+            say(&format!(
+                "{} of {role}'s {all} statements cannot be read: the service account needs \
+                 pg_read_all_stats",
+                it.unreadable
+            ));
+        }
+        if it.not_understood > 0 {
+            let count = it.not_understood;
+            say(&format!("{count} of {role}'s {all} statements are not understood in full"));
+        }
+    }
 }
 
 /// Notes what an allowed statement used. Records come latest first.
@@ -115,25 +150,42 @@ fn note(record: &Value, uses: &mut Uses) {
     }
 }
 
-/// A standing privilege, what its role's principal used of it, and how it would be asked for.
-fn beside(standing: Standing, database: &str, uses: &Uses) -> StandingUse {
+/// A standing privilege, what its role's principal used of it, what the role itself did, and how it would be
+/// asked for.
+fn beside(standing: Standing, database: &str, uses: &Uses, direct: &[String]) -> StandingUse {
     let read = |text: &str| privilege::parse(text, Engine::Postgres, database).ok();
     // Attributes of roles are no privileges, and nobody can ask for them.
     let Some(held) = read(&standing.privilege) else {
-        return StandingUse { standing, used: None, last_used: None, request: None };
+        return StandingUse {
+            standing,
+            used: None,
+            last_used: None,
+            used_directly: None,
+            request: None,
+        };
+    };
+    let part = |access: &String| held.used_by(&read(access)?);
+    let shown = |items: Vec<Item>| {
+        (!items.is_empty()).then(|| Privilege::new(items, held.object.clone()).to_string())
     };
     let mut items = Vec::new();
     let mut last_used: Option<&String> = None;
     for (access, time) in uses.get(&standing.role).into_iter().flatten() {
-        if let Some(part) = read(access).and_then(|access| held.used_by(&access)) {
+        if let Some(part) = part(access) {
             items.extend(part.items);
             last_used = last_used.max(Some(time));
         }
     }
-    let used = (!items.is_empty()).then(|| Privilege::new(items, held.object.clone()).to_string());
-    let asked = used.clone().unwrap_or_else(|| standing.privilege.clone());
-    let request = Some(shell_line(database, &[asked], ASKED_FOR));
-    StandingUse { used, last_used: last_used.cloned(), request, standing }
+    let itself: Vec<Item> = direct.iter().filter_map(part).flat_map(|part| part.items).collect();
+    let both = items.iter().chain(&itself).cloned().collect();
+    let asked = shown(both).unwrap_or_else(|| standing.privilege.clone());
+    StandingUse {
+        used: shown(items),
+        last_used: last_used.cloned(),
+        used_directly: shown(itself),
+        request: Some(shell_line(database, &[asked], ASKED_FOR)),
+        standing,
+    }
 }
 
 /// Does it.

@@ -228,13 +228,15 @@ pub struct StandingUse {
     pub used: Option<String>,
     /// When last.
     pub last_used: Option<String>,
+    /// The part that `pg_stat_statements` has seen its role use past the proxy.
+    pub used_directly: Option<String>,
     /// How its holder would ask for what was used, or else for all of it.
     pub request: Option<String>,
 }
 
 impl Present for StandingUse {
     const HEADINGS: &'static [&'static str] =
-        &["ROLE", "PRIVILEGE", "THROUGH", "USED", "LAST USED"];
+        &["ROLE", "PRIVILEGE", "THROUGH", "USED", "LAST USED", "USED DIRECTLY"];
 
     fn cells(&self) -> Vec<String> {
         // Nothing is known of the use of attributes.
@@ -242,6 +244,7 @@ impl Present for StandingUse {
         let mut cells = self.standing.cells();
         cells.push(self.used.clone().unwrap_or_else(|| unused.to_owned()));
         cells.push(self.last_used.clone().unwrap_or_default());
+        cells.push(self.used_directly.clone().unwrap_or_else(|| unused.to_owned()));
         cells
     }
 

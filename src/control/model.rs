@@ -404,6 +404,36 @@ pub enum Weight {
     Note,
 }
 
+/// Reply to `GET /v1/databases/{name}/statements`: what `pg_stat_statements` has of people's own roles.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StatementsSeen {
+    /// Why nothing of it can be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacking: Option<String>,
+    /// From when on it counts, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Those of which it has statements.
+    pub roles: Vec<RoleSeen>,
+}
+
+/// What `pg_stat_statements` has of a role.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RoleSeen {
+    /// The role.
+    pub role: String,
+    /// How many statements that differ by more than constants.
+    pub statements: usize,
+    /// Of them, those whose text the service account may not read.
+    pub unreadable: usize,
+    /// Of them, those that were not understood, or in which a constant named something.
+    pub not_understood: usize,
+    /// What the others need, in the privilege grammar.
+    pub accesses: Vec<String>,
+}
+
 /// What a role may do in a database without any grant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -123,7 +123,7 @@ pub async fn path_at_login(
 }
 
 /// Of those schemas, the ones that the role searches, in order. Nothing temporary exists after a login.
-async fn usable(
+pub(super) async fn usable(
     connection: &mut Connection,
     login: &str,
     names: &[Box<str>],

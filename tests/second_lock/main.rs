@@ -38,8 +38,14 @@ pub(crate) struct House {
 
 /// A server with a service account `svc` that owns the database `shop`.
 pub(crate) fn server(version: Option<Version>) -> Postgres {
+    server_with(version, &[])
+}
+
+/// The same with these lines in its `postgresql.conf`.
+pub(crate) fn server_with(version: Option<Version>, settings: &[&str]) -> Postgres {
     let server = Postgres::start(Options {
         version,
+        settings: settings.iter().map(ToString::to_string).collect(),
         hba: [
             "host all postgres 127.0.0.1/32 trust",
             "host all svc 127.0.0.1/32 trust",
@@ -76,7 +82,10 @@ impl House {
     }
 
     pub(crate) fn on(version: Option<Version>) -> Self {
-        let server = server(version);
+        Self::before(server(version))
+    }
+
+    pub(crate) fn before(server: Postgres) -> Self {
         let daypass = Daypass::start(entry(Config::new(), "shop", &server, "svc", "shop"));
         Self { server, daypass }
     }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::House;
-use crate::support::{Output, eventually, versions_available};
+use crate::support::{Output, eventually, psql, versions_available};
+use crate::{House, server_with};
 
 fn json(output: &Output) -> Vec<Value> {
     serde_json::from_str(&output.stdout).unwrap()
@@ -149,5 +149,74 @@ fn standing_privileges_are_listed_beside_what_was_used_of_them() {
     assert_eq!(line, expected);
     let output = house.daypass.cli(&args);
     assert!(output.stderr.contains("audit.jsonl goes back to 2"), "{output:?}");
+    let said = "nothing of what was used directly: the extension is not in the database shop";
+    assert!(output.stderr.contains(said), "{output:?}");
     assert!(output.stdout.contains("not seen") && output.stdout.contains(expected), "{output:?}");
+}
+
+#[test]
+fn what_a_role_did_past_the_proxy_is_listed_where_the_server_keeps_its_statements() {
+    let server = server_with(None, &["shared_preload_libraries = 'pg_stat_statements'"]);
+    server.sql_in(
+        "shop",
+        "CREATE EXTENSION pg_stat_statements; CREATE ROLE tom LOGIN PASSWORD 'tom'; \
+         ALTER ROLE tom SET search_path = sales, public; GRANT USAGE ON SCHEMA sales TO tom; \
+         GRANT SELECT, DELETE ON orders, sales.leads TO tom; GRANT SELECT ON customers TO tom; \
+         GRANT USAGE ON orders_id_seq TO tom",
+    );
+    let house = House::before(server);
+    house.daypass.grant("tom", "shop", &["SELECT ON public.orders"]);
+    let token = house.daypass.token("tom");
+    house.daypass.psql("tom", &token, "shop", "SELECT status FROM orders").expect_success();
+    house.daypass.wait_audit("the query", |it| it["text"] == "SELECT status FROM orders");
+    let port = house.server.port().to_string();
+    let itself = |text: &str| {
+        let env = [("PGHOST", "127.0.0.1"), ("PGPORT", port.as_str())];
+        let who = [("PGUSER", "tom"), ("PGPASSWORD", "tom"), ("PGDATABASE", "shop")];
+        psql(&["-c", text], &[&env[..], &who].concat())
+    };
+    itself("SELECT id FROM orders WHERE total > 5 AND status = 'new'").expect_success();
+    itself("DELETE FROM leads WHERE id = 7").expect_success();
+    itself("SELECT nextval('orders_id_seq')").expect_success();
+    // What fails was not used, and is not kept.
+    itself("DELETE FROM customers").expect_sqlstate("42501");
+
+    let args = ["database", "audit", "shop", "--since", "1d", "--output", "json"];
+    let ask = || {
+        let output = house.daypass.cli(&args);
+        let mut listed = json(&output);
+        listed.retain(|it| it["role"] == "tom");
+        let direct: Vec<_> = listed
+            .iter()
+            .map(|it| {
+                let used = it["used-directly"].as_str().unwrap_or("nothing");
+                format!("{}: {used}", it["privilege"].as_str().unwrap())
+            })
+            .collect();
+        (listed, direct, output.stderr)
+    };
+    let (_, direct, said) = ask();
+    assert!(direct.iter().all(|line| line.ends_with(": nothing")), "{direct:?}");
+    let unreadable = "3 of tom's 3 statements cannot be read: the service account needs";
+    assert!(said.contains(unreadable), "{said}");
+
+    house.server.sql("GRANT pg_read_all_stats TO svc");
+    let (listed, direct, said) = ask();
+    assert_eq!(
+        direct,
+        [
+            "SELECT ON public.customers: nothing",
+            "SELECT, DELETE ON public.orders: SELECT (id, status, total) ON public.orders",
+            "SELECT, DELETE ON sales.leads: SELECT (id), DELETE ON sales.leads",
+            "USAGE ON SEQUENCE public.orders_id_seq: nothing",
+        ]
+    );
+    assert_eq!(listed[1]["used"], "SELECT (status) ON public.orders");
+    let line = listed[1]["request"].as_str().unwrap();
+    assert!(line.contains("'SELECT (id, status, total) ON public.orders'"), "{line}");
+    assert!(said.contains("pg_stat_statements goes back to 2"), "{said}");
+    assert!(said.contains("1 of tom's 3 statements are not understood in full"), "{said}");
+    assert!(!said.contains("cannot be read"), "{said}");
+    let refused = house.daypass.cli_as(&token, &args);
+    assert_eq!(refused.status, 2, "{refused:?}");
 }

@@ -56,6 +56,7 @@ pub(super) fn routes(service: Arc<Service>, extra: ApiExtra) -> Router {
         .route("/v1/audit", get(audit))
         .route("/v1/databases/{name}/check", get(check_database))
         .route("/v1/databases/{name}/standing", get(standing))
+        .route("/v1/databases/{name}/statements", get(statements))
         .route_layer(middleware::from_fn_with_state(api.clone(), authenticate))
         .layer(middleware::map_response(in_own_form));
     Router::new()
@@ -235,6 +236,15 @@ async fn standing(
 ) -> Reply {
     let database = (api.extra.database)(&name);
     reply(List { items: api.service.standing(&actor, &name, database.as_deref()).await? })
+}
+
+async fn statements(
+    State(api): State<Api>,
+    Extension(actor): Who,
+    Path(name): Path<String>,
+) -> Reply {
+    let database = (api.extra.database)(&name);
+    reply(api.service.statements(&actor, &name, database.as_deref()).await?)
 }
 
 async fn audit(State(api): State<Api>, Extension(_): Who) -> Reply {

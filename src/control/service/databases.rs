@@ -69,7 +69,7 @@ impl Service {
 }
 
 /// An operator may read what the server says of the service account.
-fn unasked(error: UpstreamError) -> ControlError {
+pub(super) fn unasked(error: UpstreamError) -> ControlError {
     ControlError::unavailable(format!("the database cannot be looked at: {error}"))
 }
 

@@ -14,16 +14,13 @@ use crate::grant::snapshot::HeldGrants;
 use crate::identity::PrincipalName;
 use crate::session::explain::explain;
 use crate::session::relay::Database;
-use crate::sql::catalog::{Catalog, RunsAs};
+use crate::sql::catalog::RunsAs;
 use crate::sql::name::Quoted;
-use crate::sql::postgres::{ParseLimits, Scope, analyse};
-use crate::sql::statement::{Analysis, NotUnderstood};
+use crate::sql::postgres::{Scope, analyse};
+use crate::sql::statement::NotUnderstood;
 use crate::upstream::{Searcher, path_at_login, split_path};
 
-use super::{Service, principal_name};
-
-/// The analyser wants a deeper stack than the threads of the API have.
-const STACK_BYTES: usize = 16 << 20;
+use super::{Service, principal_name, with_deep_stack};
 
 /// How long what a grant allows may take to reach the server: which schemas may be used hangs on it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -54,18 +51,17 @@ impl Service {
         let held = self.store().snapshot().grants.held(&principal, &wish.database);
         let path = self.path(database, (&principal, &held), wished).await?;
         let names = self.names.load_full();
-        let unread = || ControlError::unavailable("the database's catalog cannot be read now");
-        let known = names.catalogs.get(&*wish.database).ok_or_else(unread)?;
-        let catalog = match known.current() {
-            Some(catalog) => catalog,
-            // Shortly after the start it is being read for the first time.
-            None => known.refresh().await.map_err(|_| unread())?,
-        };
+        let catalog = self.catalog(&names, &wish.database).await?;
         let catalog = match served.runs_as {
             RunsAs::Other => catalog,
             RunsAs::OwnRole => Arc::new(catalog.for_own_roles()),
         };
-        let analysis = read(wish.sql, (catalog, Arc::clone(&path)), names.limits).await?;
+        let (limits, searched) = (names.limits, Arc::clone(&path));
+        let work = move || {
+            let scope = Scope { catalog: &catalog, path: &searched, parameters: &[] };
+            analyse(&wish.sql, &scope, &limits)
+        };
+        let analysis = with_deep_stack("explain", work).await?;
         let analysis = analysis.map_err(|why| not_understood(why, &path))?;
         let now = self.now();
         let statements = analysis.statements.iter().enumerate();
@@ -122,24 +118,6 @@ fn read_wish(value: &str) -> Result<Vec<Box<str>>, ControlError> {
             format!("the search path is not a list of schemas: \"{}\"", value.escape_debug());
         ControlError::invalid(sentence).hint("For example: sales, public")
     })
-}
-
-/// Analyses a text on a thread of its own.
-async fn read(
-    sql: String,
-    (catalog, path): (Arc<Catalog>, Arc<[Box<str>]>),
-    limits: ParseLimits,
-) -> Result<Result<Analysis, NotUnderstood>, ControlError> {
-    let (answer, read) = tokio::sync::oneshot::channel();
-    let work = move || {
-        let scope = Scope { catalog: &catalog, path: &path, parameters: &[] };
-        // Whoever asked may have gone away.
-        drop(answer.send(analyse(&sql, &scope, &limits)));
-    };
-    let thread = std::thread::Builder::new().name("explain".into()).stack_size(STACK_BYTES);
-    let failed = || ControlError::unavailable("the statement could not be read now");
-    thread.spawn(work).map_err(|_| failed())?;
-    read.await.map_err(|_| failed())
 }
 
 fn not_understood(why: NotUnderstood, path: &[Box<str>]) -> ControlError {

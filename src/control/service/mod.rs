@@ -6,6 +6,7 @@ mod explain;
 mod grants;
 mod requests;
 mod sessions;
+mod statements;
 mod tokens;
 
 use std::collections::HashMap;
@@ -24,8 +25,8 @@ use crate::identity::PrincipalName;
 use crate::session::registry::Registry;
 use crate::sql::Engine;
 use crate::sql::access::Operation;
-use crate::sql::catalog::RunsAs;
-use crate::sql::postgres::ParseLimits;
+use crate::sql::catalog::{Catalog, RunsAs};
+use crate::sql::postgres::{ParseLimits, STACK_BYTES};
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 use crate::upstream::Catalogs;
@@ -123,6 +124,17 @@ impl Service {
     /// Whether somebody may approve what others ask for.
     pub(super) fn is_approver(&self, actor: &Actor) -> bool {
         self.rules.load().approval.admits(actor)
+    }
+
+    /// The names of a database, as a service that reads statements needs them.
+    async fn catalog(&self, names: &Names, database: &str) -> Result<Arc<Catalog>, ControlError> {
+        let unread = || ControlError::unavailable("the database's catalog cannot be read now");
+        let known = names.catalogs.get(database).ok_or_else(unread)?;
+        match known.current() {
+            Some(catalog) => Ok(catalog),
+            // Shortly after the start it is being read for the first time.
+            None => known.refresh().await.map_err(|_| unread()),
+        }
     }
 
     fn engine(&self, database: &str) -> Result<Engine, ControlError> {
@@ -268,6 +280,20 @@ fn operators_only(actor: &Actor, what: &str) -> Result<(), ControlError> {
 
 fn principal_name(name: &str) -> Result<PrincipalName, ControlError> {
     PrincipalName::new(name).map_err(|error| ControlError::invalid(error.to_string()))
+}
+
+/// Analyses on a thread of its own: the analyser wants a deeper stack than the threads of the API have.
+async fn with_deep_stack<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ControlError> {
+    let (answer, read) = tokio::sync::oneshot::channel();
+    // Whoever asked may have gone away.
+    let work = move || drop(answer.send(work()));
+    let thread = std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES);
+    let failed = || ControlError::unavailable("statements could not be read now");
+    thread.spawn(work).map_err(|_| failed())?;
+    read.await.map_err(|_| failed())
 }
 
 /// The store's refusals, by blame.

@@ -20,6 +20,9 @@ use crate::upstream::login::Startup;
 use crate::upstream::target::Target;
 
 mod owner;
+mod statements;
+
+pub use statements::{Seen, Statements, statements};
 
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 
