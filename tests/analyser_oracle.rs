@@ -39,6 +39,32 @@ const INVOKERS: &str = "
     create view owner_below as select e from invoker;
 ";
 
+/// For definitions: relations of every kind, and what hangs on them.
+const DEFINED: &str = "
+    create table keyed (id int primary key, one int, two int, unique (one, two));
+    alter table keyed add constraint keyed_self foreign key (one) references keyed (id);
+    create unique index keyed_pkey_not on keyed (two);
+    create table numbered (id serial);
+    create table app.lone (id int, total int, status int);
+    create table app.parts (k int, v int) partition by list (k);
+    create table app.part_one partition of app.parts for values in (1);
+    create table closed.part_two partition of app.parts for values in (2);
+    create table loose (k int, v int);
+    create view app.shown as select 1 as a;
+    create materialized view app.kept as select 1 as a;
+    create sequence app.counted;
+    create type app.point as (x int, y int);
+    create type app.state as enum ('first', 'second');
+    create domain app.small as int;
+    create statistics app.spread on a, b from t1;
+    create table ruled (a int);
+    create policy first on ruled using (a > 0);
+    create rule second as on delete to ruled do instead nothing;
+    create function fires() returns trigger language plpgsql as 'begin return new; end';
+    create trigger third before insert on ruled for each row execute function fires();
+";
+const DEFINITIONS: &str = include_str!("analyser_definitions.sql");
+
 /// By hand: what a generator would hardly make.
 const METADATA: &str = include_str!("analyser_metadata.sql");
 const STATEMENTS: &str = include_str!("analyser_oracle.sql");
@@ -55,11 +81,12 @@ struct Tally {
     failures: Vec<String>,
 }
 
-async fn check(client: &Client, scope: &Scope<'_>, text: &str, tally: &mut Tally) {
+/// Asks about a statement as it is, or below EXPLAIN (`how`).
+async fn check(client: &Client, scope: &Scope<'_>, how: &str, text: &str, tally: &mut Tally) {
     let statement = match analyse(text, scope, &ParseLimits::default()) {
         Ok(analysis) => analysis.statements.into_iter().next().expect("a statement"),
         Err(NotUnderstood::Undefined { sqlstate, message }) => {
-            let (code, said) = ask(client, RUN, "", text, None).await;
+            let (code, said) = ask(client, how, "", text, None).await;
             if code.is_empty() {
                 tally.failures.push(format!(
                     "not resolved, but the server does ({sqlstate} {message}): {text}"
@@ -87,11 +114,11 @@ async fn check(client: &Client, scope: &Scope<'_>, text: &str, tally: &mut Tally
         });
         kept.collect()
     };
-    if accesses.iter().any(|access| matches!(access, Access::Admin(_))) {
+    let Some(granted) = grants(None) else {
         tally.skipped += 1;
         return;
-    }
-    let (code, message) = ask(client, RUN, &grants(None).unwrap(), text, Some("probe")).await;
+    };
+    let (code, message) = ask(client, how, &granted, text, Some("probe")).await;
     if code == "42501" {
         tally.failures.push(format!("UNDER-ASKED {message}: {text}\n    {accesses:?}"));
         return;
@@ -121,7 +148,7 @@ async fn check(client: &Client, scope: &Scope<'_>, text: &str, tally: &mut Tally
         for column in without {
             tally.elements += 1;
             let (code, _) =
-                ask(client, RUN, &grants(Some((at, column))).unwrap(), text, Some("probe")).await;
+                ask(client, how, &grants(Some((at, column))).unwrap(), text, Some("probe")).await;
             if code != "42501" {
                 tally.unneeded.insert(format!("{access} without {column:?}: {text}"));
             }
@@ -129,20 +156,68 @@ async fn check(client: &Client, scope: &Scope<'_>, text: &str, tally: &mut Tally
     }
 }
 
-#[tokio::test]
-async fn the_server_wants_no_more_than_the_analysis() {
+/// A server with the objects of SCHEMA, a superuser's connection, and its version.
+async fn start() -> Option<(Server, Client, i32)> {
     let Some(server) = Server::start() else {
         println!("SKIPPED: no PostgreSQL that could be started; set DAYPASS_PG_BIN.");
-        return;
+        return None;
     };
     let config = format!("host={} user=postgres dbname=postgres", server.folder.path().display());
     let (client, connection) = tokio_postgres::connect(&config, NoTls).await.unwrap();
-    let driver = tokio::spawn(connection);
-    let version: i32 = {
-        let row = client.query_one("select current_setting('server_version_num')::int", &[]).await;
-        row.unwrap().get(0)
-    };
+    tokio::spawn(connection);
+    let row = client.query_one("select current_setting('server_version_num')::int", &[]).await;
+    let version = row.unwrap().get(0);
     client.batch_execute(SCHEMA).await.unwrap();
+    Some((server, client, version))
+}
+
+/// Lines of statements, without those that only later versions understand.
+fn lines(text: &'static str, version: i32) -> impl Iterator<Item = &'static str> {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with("--"));
+    lines.filter_map(move |line| {
+        // `18| statement`: only from that version on.
+        let (since, text) =
+            line.split_once("| ").filter(|(head, _)| head.len() == 2).unwrap_or(("13", line));
+        (version / 10_000 >= since.parse::<i32>().unwrap()).then_some(text)
+    })
+}
+
+#[tokio::test]
+async fn definitions_take_what_the_server_asks_of_who_makes_them() {
+    let Some((server, client, version)) = start().await else { return };
+    client.batch_execute(DEFINED).await.unwrap();
+    let (catalog, path) = load(&catalogs(&server, "postgres"), &client).await;
+    let scope = Scope { catalog: &catalog, path: &path, parameters: &[] };
+    let (mut exact, mut stricter) = (Tally::default(), Tally::default());
+    for line in lines(DEFINITIONS, version) {
+        match line.strip_prefix("> ") {
+            Some(text) => {
+                check(&client, &scope, "", text, &mut stricter).await;
+                let more = stricter.unneeded.iter().any(|line| line.ends_with(text));
+                assert!(more, "no stricter than the server: {text}");
+            }
+            None => check(&client, &scope, "", line, &mut exact).await,
+        }
+    }
+    for tally in [&exact, &stricter] {
+        println!(
+            "server {version}: {} asked, {} elements, {} invalid, {} skipped, {} not needed",
+            tally.asked,
+            tally.elements,
+            tally.invalid,
+            tally.skipped,
+            tally.unneeded.len()
+        );
+        assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
+        assert_eq!((tally.invalid, tally.skipped), (0, 0));
+    }
+    let more: Vec<&str> = exact.unneeded.iter().map(String::as_str).collect();
+    assert!(more.is_empty(), "more than the server wants:\n{}", more.join("\n"));
+}
+
+#[tokio::test]
+async fn the_server_wants_no_more_than_the_analysis() {
+    let Some((server, client, version)) = start().await else { return };
     if version >= 150_000 {
         client.batch_execute(INVOKERS).await.unwrap();
     }
@@ -164,14 +239,8 @@ async fn the_server_wants_no_more_than_the_analysis() {
     assert!(refused.is_empty(), "{}", refused.join("\n\n"));
 
     let mut by_hand = Tally::default();
-    let lines = STATEMENTS.lines().filter(|line| !line.is_empty() && !line.starts_with("--"));
-    for line in lines {
-        // `18| statement`: only from that version on.
-        let (since, text) =
-            line.split_once("| ").filter(|(head, _)| head.len() == 2).unwrap_or(("13", line));
-        if version / 10_000 >= since.parse::<i32>().unwrap() {
-            check(&client, &scope, text, &mut by_hand).await;
-        }
+    for text in lines(STATEMENTS, version) {
+        check(&client, &scope, RUN, text, &mut by_hand).await;
     }
     let mut made = Tally::default();
     let seed = std::env::var("ORACLE_SEED").ok().and_then(|n| n.parse().ok());
@@ -179,11 +248,8 @@ async fn the_server_wants_no_more_than_the_analysis() {
     let rounds = std::env::var("ORACLE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
     for _ in 0..rounds {
         let text = generator.statement();
-        check(&client, &scope, &text, &mut made).await;
+        check(&client, &scope, RUN, &text, &mut made).await;
     }
-    drop(client);
-    drop(driver.await);
-
     for (name, tally) in [("by hand", &by_hand), ("made", &made)] {
         println!(
             "{name}, server {version}: {} asked, {} invalid, {} skipped; {} of {} elements not needed",

@@ -54,6 +54,8 @@ pub struct Mark {
     pub schemas: HashMap<u32, Box<str>>,
     /// Relations by number: schema and name.
     pub relations: HashMap<u32, (u32, Box<str>)>,
+    /// The relations that indexes are on, by number.
+    pub tables: HashMap<u32, u32>,
     /// Functions that PUBLIC may not execute, by number.
     pub closed: Vec<u32>,
     /// Rows of the server's catalogs with an expression that calls one of those, by number.
@@ -92,6 +94,10 @@ pub struct Relation {
     pub column_types: Vec<TypeId>,
     /// Column that owns a sequence: relation and column.
     pub owned_by: Option<(QualifiedName, Box<str>)>,
+    /// Of an index, the relation that it is on.
+    pub table: Option<QualifiedName>,
+    /// What inherits from it: its partitions, or its children.
+    pub children: Vec<QualifiedName>,
     /// Row-level security is on, and the service account would bypass it.
     pub bypassed_row_security: bool,
     /// What its definition does as whoever uses it; most relations have nothing of the kind.

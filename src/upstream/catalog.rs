@@ -31,9 +31,12 @@ const EXISTING: &str = "SELECT string_agg(oid::text, ' ') FROM pg_class \
     GROUP BY oid::bigint / 1024";
 
 /// What stands in pg_toast only its owner may read, and nobody does by name.
-const RELATIONS: &str = "SELECT oid, relnamespace, relname, relkind FROM pg_class \
-    WHERE age(xmin) <= $since \
+const RELATIONS: &str = "SELECT c.oid, relnamespace, relname, relkind, coalesce(indrelid, 0) \
+    FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid WHERE age(c.xmin) <= $since \
     AND relpersistence <> 't' AND relnamespace <> 'pg_toast'::regnamespace";
+
+/// Partitions and children.
+const CHILDREN: &str = "SELECT inhparent, inhrelid FROM pg_inherits ORDER BY inhparent, inhrelid";
 
 /// Row security that whoever asks would bypass.
 const BYPASSED: &str = "SELECT c.oid FROM pg_class c CROSS JOIN pg_roles r \
@@ -123,8 +126,8 @@ const OWN_SCHEMA: &str =
     "SELECT oid, nspname, false FROM pg_namespace WHERE oid = pg_my_temp_schema()";
 
 /// Its relations. A policy on one would be of its own making.
-const OWN_RELATIONS: &str = "SELECT oid, relnamespace, relname, relkind FROM pg_class \
-    WHERE relnamespace = pg_my_temp_schema()";
+const OWN_RELATIONS: &str = "SELECT c.oid, relnamespace, relname, relkind, coalesce(indrelid, 0) \
+    FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid WHERE relnamespace = pg_my_temp_schema()";
 
 const OWN_CODED: &str = "SELECT oid FROM pg_class c WHERE relnamespace = pg_my_temp_schema() \
     AND ((relhasrules AND relkind <> 'v') OR EXISTS (SELECT FROM pg_trigger t \
@@ -144,6 +147,7 @@ pub(super) const PARTS: &[(&str, Take)] = &[
     (SCHEMAS, Loading::schema),
     (EXISTING, Loading::existing),
     (RELATIONS, Loading::relation),
+    (CHILDREN, Loading::child),
     (BYPASSED, Loading::bypassed),
     (CODED, Loading::coded),
     (COLUMNS, Loading::column),

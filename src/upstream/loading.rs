@@ -25,6 +25,10 @@ pub(super) struct Loading {
     pub closed: HashMap<Oid, Routine>,
     /// Which relations a view reads itself.
     pub below: HashMap<Oid, Vec<Oid>>,
+    /// The relations that indexes are on.
+    tables: HashMap<Oid, Oid>,
+    /// What inherits from a relation.
+    children: HashMap<Oid, Vec<Oid>>,
     pub catalog: Catalog,
     /// Where the server stands; its horizon is 0 when nobody asks.
     pub mark: Mark,
@@ -49,6 +53,7 @@ impl Loading {
         else {
             return loading;
         };
+        loading.tables.clone_from(&mark.tables);
         for (number, (schema, name)) in &mark.relations {
             let Some(in_schema) = mark.schemas.get(schema) else { continue };
             let Some(found) = catalog.relation(in_schema, name) else { continue };
@@ -93,7 +98,17 @@ impl Loading {
             "t" => RelationKind::Toast,
             other => return Err(UpstreamError::Catalog(format!("relkind {other:?}"))),
         };
+        let table = number_of(row.text()?)?;
+        if table != 0 {
+            self.tables.insert(oid, table);
+        }
         self.relations.insert(oid, (schema, name, Relation { kind, ..Relation::default() }));
+        Ok(())
+    }
+
+    pub fn child(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        let (parent, child) = (oid(&mut row)?, oid(&mut row)?);
+        self.children.entry(parent).or_default().push(child);
         Ok(())
     }
 
@@ -247,8 +262,32 @@ impl Loading {
         Ok(())
     }
 
+    /// Names what indexes are on and what inherits from a relation: renaming one writes no other anew.
+    fn relate(&mut self) {
+        self.tables.retain(|index, _| self.relations.contains_key(index));
+        let tables: Vec<_> =
+            self.tables.iter().map(|(index, table)| (*index, self.name(*table))).collect();
+        for (index, table) in tables {
+            if let Some((_, _, relation)) = self.relations.get_mut(&index) {
+                relation.table = table;
+            }
+        }
+        for (parent, children) in std::mem::take(&mut self.children) {
+            let is_index =
+                |(_, _, relation): &(_, _, Relation)| relation.kind == RelationKind::Index;
+            if self.relations.get(&parent).is_none_or(is_index) {
+                continue;
+            }
+            let children = children.into_iter().filter_map(|child| self.name(child)).collect();
+            if let Some((_, _, relation)) = self.relations.get_mut(&parent) {
+                relation.children = children;
+            }
+        }
+    }
+
     /// The catalog, once every part has come.
     pub fn finish(mut self, server_version: u32) -> Catalog {
+        self.relate();
         let mut mark = self.mark;
         for (oid, (schema_oid, name, mut relation)) in self.relations {
             if let Some((in_schema, schema)) = self.schemas.get_mut(&schema_oid) {
@@ -267,6 +306,7 @@ impl Loading {
         let known = (mark.horizon != 0).then(|| {
             let schemas = self.schemas.iter();
             mark.schemas = schemas.map(|(number, (name, _))| (*number, name.clone())).collect();
+            mark.tables = self.tables;
             mark.closed = self.closed.into_keys().collect();
             mark.closed.sort_unstable();
             mark.calling.sort_unstable();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daypass::sql::access::{Access, Columns, Object};
-use daypass::sql::catalog::{Catalog, Routine};
+use daypass::sql::catalog::{Catalog, RelationKind, Routine};
 use daypass::sql::name::Quoted;
 use daypass::upstream::{Catalogs, Target};
 use tokio_postgres::Client;
@@ -93,12 +93,43 @@ pub async fn load(catalogs: &Catalogs, client: &Client) -> (Arc<Catalog>, Vec<Bo
     (catalog, path)
 }
 
+/// Has the role own a schema and all in it, which is what ADMIN on a schema stands for.
+const OWN_SCHEMA: &str = "do $$ declare thing text; begin
+    for thing in select 'schema ' || oid::regnamespace from pg_namespace where nspname = '{schema}'
+        union all select 'type ' || oid::regtype from pg_type
+            where typnamespace = '{schema}'::regnamespace and typrelid = 0 and typelem = 0
+        union all select 'statistics {schema}.' || quote_ident(stxname) from pg_statistic_ext
+            where stxnamespace = '{schema}'::regnamespace
+        union all select 'table ' || oid::regclass from pg_class
+            where relnamespace = '{schema}'::regnamespace and relkind in ('r', 'p', 'v', 'm')
+    loop execute 'alter ' || thing || ' owner to probe'; end loop; end $$;";
+
+/// How the role is made to own an object. The database it cannot be given.
+fn own(object: &Object, catalog: &Catalog) -> Option<String> {
+    let (kind, name) = match object {
+        Object::Relation(name) => {
+            let kind = match catalog.relation(&name.schema, &name.name)?.kind {
+                RelationKind::View => "view",
+                RelationKind::MaterializedView => "materialized view",
+                RelationKind::Composite => "type",
+                _ => "table",
+            };
+            (kind, name.to_string())
+        }
+        Object::Sequence(name) => ("sequence", name.to_string()),
+        Object::Schema(name) => return Some(OWN_SCHEMA.replace("{schema}", name)),
+        Object::Function { .. } | Object::Procedure(_) | Object::Database => return None,
+    };
+    Some(format!("alter {kind} {name} owner to probe;{}", usage(object)))
+}
+
 /// Grants that cover an access as narrowly as the server allows, without the column `except`.
 pub fn grant(access: &Access, except: Option<&str>, catalog: &Catalog) -> Option<String> {
     let (operation, object, columns) = match access {
         Access::Metadata => return Some(String::new()),
+        Access::Admin(object) => return own(object, catalog),
         // MySQL's.
-        Access::Admin(_) | Access::Anything(_) => return None,
+        Access::Anything(_) => return None,
         Access::OwnedSequence { operation, sequence, .. } => {
             return Some(format!("grant {} on sequence {sequence} to probe;", operation.keyword()));
         }
@@ -131,7 +162,8 @@ pub fn grant(access: &Access, except: Option<&str>, catalog: &Catalog) -> Option
             (Object::Function { name, arguments }, _) => {
                 format!("grant execute on function {name}({arguments}) to probe;")
             }
-            (Object::Database | Object::Procedure(_), _) => return None,
+            (Object::Database, _) => format!("grant {word} on database postgres to probe;"),
+            (Object::Procedure(_), _) => return None,
         } + &usage(object),
     )
 }

@@ -261,3 +261,59 @@ fn operators_are_told_what_the_ddl_owner_lacks() {
     assert!(check().contains("cannot change"), "{}", check());
     assert!(check().contains("can make nothing in schema sales"), "{}", check());
 }
+
+/// What a definition needs is what the server would check of its maker, and no more.
+#[test]
+fn grants_may_be_as_narrow_as_the_work() {
+    for version in versions_available() {
+        let house = house(Some(version.clone()));
+        let open = |user: &str, privileges: &[&str]| {
+            house.daypass.grant(user, "shop", privileges);
+            house.daypass.open_psql(user, &house.daypass.token(user), "shop")
+        };
+        let refused = |output: crate::support::Output, missing: &str| {
+            assert!(output.stderr.contains(missing), "{output:?} on {version:?}");
+        };
+
+        let mut eva = open("eva", &["CREATE ON SCHEMA app"]);
+        assert_eq!(eva.run("CREATE TABLE app.made (id int PRIMARY KEY, n serial);").stderr, "");
+        assert_eq!(house.owner("app.made"), "app");
+        assert_eq!(house.second_lock_of("result", "CREATE TABLE app.made"), "partial");
+        refused(eva.run("ALTER TABLE app.made ADD x int;"), "allows ADMIN ON app.made");
+        refused(eva.run("CREATE INDEX ON app.items (id);"), "allows ADMIN ON app.items");
+        refused(eva.run("CREATE TABLE sales.made (id int);"), "allows CREATE ON SCHEMA sales");
+        refused(
+            eva.run("CREATE VIEW app.seen AS SELECT id FROM app.secrets;"),
+            "allows SELECT (id) ON app.secrets",
+        );
+
+        let mut bob = open("bob", &["ADMIN ON app.items"]);
+        for text in [
+            "ALTER TABLE app.items ADD COLUMN more int;",
+            "COMMENT ON COLUMN app.items.more IS 'x';",
+            "ALTER TABLE app.items RENAME COLUMN more TO rest;",
+            "ALTER INDEX app.items_pkey SET (fillfactor = 50);",
+            "VACUUM (ANALYZE) app.items;",
+            "ALTER TABLE app.items DROP COLUMN rest;",
+        ] {
+            assert_eq!(bob.run(text).stderr, "", "{text} on {version:?}");
+        }
+        refused(bob.run("CREATE INDEX ON app.items (name);"), "allows CREATE ON SCHEMA app");
+        refused(bob.run("ALTER TABLE app.secrets ADD x int;"), "allows ADMIN ON app.secrets");
+        house.daypass.grant("bob", "shop", &["CREATE ON SCHEMA app"]);
+        eventually("the second grant to be seen", || {
+            (bob.run("CREATE INDEX named ON app.items (name);").stderr.is_empty()).then_some(())
+        });
+        assert_eq!(bob.run("DROP INDEX app.named;").stderr, "", "{version:?}");
+
+        let mut kim = open("kim", &["MAINTAIN ON app.items"]);
+        let upkeep = kim.run("ANALYZE app.items;");
+        if house.server.major() >= 17 {
+            assert_eq!(upkeep.stderr, "", "{version:?}");
+            assert_eq!(house.second_lock_of("result", "ANALYZE app.items"), "role");
+        } else {
+            refused(upkeep, "allows ADMIN ON app.items");
+        }
+        house.past_the_proxy("kim", "SET ROLE app").expect_sqlstate("42501");
+    }
+}

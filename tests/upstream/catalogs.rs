@@ -76,6 +76,10 @@ async fn everything_that_has_a_name_is_there() {
         assert_eq!((owner.0.to_string(), &*owner.1), ("\"Sales\".orders".to_owned(), column));
     }
     assert_eq!(catalog.relation("public", "alone").unwrap().owned_by, None);
+    let of = |name: &str| catalog.relation("public", name).unwrap();
+    assert_eq!(of("by_a").table, Some(QualifiedName::new("public", "parted")));
+    assert_eq!(of("parted").children, [QualifiedName::new("public", "part")]);
+    assert_eq!((&of("part").table, &of("part").children[..]), (&None, &[][..]));
 
     let public = &catalog.schemas["public"];
     let arguments: Vec<_> = public.functions["f"].iter().map(|f| &*f.arguments).collect();

@@ -1,5 +1,5 @@
-//! DDL as a class: ADMIN on each schema that a definition touches, or on the database, and what the
-//! queries and expressions inside it need.
+//! Definitions: CREATE on the schema of what is made, ownership (ADMIN) of what is changed, and what the
+//! queries and expressions inside need.
 
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
@@ -7,8 +7,10 @@ use pg_raw_parse::nodes::{
     AlterRoleStmt, AlterTableCmd, AlterTableStmt, CreateStmt, DefElem, DropStmt, IndexStmt,
     RangeVar, RenameStmt, ViewStmt,
 };
-use pg_raw_parse::raw::{DropBehavior, ObjectType, ReindexObjectType};
+use pg_raw_parse::raw::{AlterTableType, ConstrType, DropBehavior, ObjectType, ReindexObjectType};
 
+use super::definitions::is_serial;
+use super::needs::Target;
 use super::nodes::{
     after_analysis, cluster_statements, database_definitions, from_items, json_expressions, pieces,
     plain_expressions, queries, relation_definitions, role_statements, schema_definitions,
@@ -40,11 +42,15 @@ impl<'t> Walk<'t> {
                 Ok(Kind::ddl("ALTER SEQUENCE"))
             }
             Node::CreateStatsStmt(stats) => {
-                for var in stats.relations() {
-                    self.changed_relation(var, false)?;
-                }
                 let names: Vec<_> =
                     stats.defnames().iter().filter_map(|name| name.sval()).collect();
+                for var in stats.relations() {
+                    if let Some(target) = self.altered(var, false)?
+                        && names.is_empty()
+                    {
+                        self.create_in(target.schema);
+                    }
+                }
                 if !names.is_empty() {
                     self.created_name(&names)?;
                 }
@@ -54,7 +60,7 @@ impl<'t> Walk<'t> {
             Node::AlterStatsStmt(stats) => {
                 let names: Vec<_> =
                     stats.defnames().iter().filter_map(|name| name.sval()).collect();
-                self.created_name(&names)?;
+                self.other(Naming::Other, &names, false)?;
                 Ok(Kind::ddl("ALTER STATISTICS"))
             }
             type_definitions!() => self.type_definition(node),
@@ -96,7 +102,7 @@ impl<'t> Walk<'t> {
                 Ok(Kind::ddl("CREATE DOMAIN"))
             }
             Node::AlterDomainStmt(domain) => {
-                self.object_words(Naming::Other, domain.type_name())?;
+                self.object_words(Naming::Type, domain.type_name())?;
                 self.in_definition("", |walk| walk.definition_node(domain.def()))?;
                 Ok(Kind::ddl("ALTER DOMAIN"))
             }
@@ -118,7 +124,7 @@ impl<'t> Walk<'t> {
             Node::AlterEnumStmt(alter) => {
                 let names: Vec<_> =
                     alter.type_name().iter().filter_map(|name| name.sval()).collect();
-                self.created_name(&names)?;
+                self.other(Naming::Type, &names, false)?;
                 Ok(Kind::ddl("ALTER TYPE"))
             }
             Node::None
@@ -154,12 +160,12 @@ impl<'t> Walk<'t> {
                         self.object(naming(alter.object_type), alter.object(), alter.missing_ok)?;
                     }
                 }
-                self.named_schema(alter.newschema().unwrap_or_default(), false)?;
+                self.moved_to(alter.newschema().unwrap_or_default())?;
                 Ok(Kind::ddl("ALTER"))
             }
             Node::ReindexStmt(reindex) => {
                 match (reindex.relation(), reindex.kind) {
-                    (Some(var), _) => self.changed_relation(var, false)?,
+                    (Some(var), _) => self.maintained(var)?,
                     (None, ReindexObjectType::REINDEX_OBJECT_SCHEMA) => {
                         self.named_schema(reindex.name().unwrap_or_default(), false)?;
                     }
@@ -172,19 +178,19 @@ impl<'t> Walk<'t> {
                     self.needs.admin(Object::Database);
                 }
                 for relation in vacuum.rels() {
-                    self.opt(relation.relation(), |walk, var| walk.changed_relation(var, false))?;
+                    self.opt(relation.relation(), Self::maintained)?;
                 }
                 Ok(Kind::ddl(if vacuum.is_vacuumcmd { "VACUUM" } else { "ANALYZE" }))
             }
             Node::ClusterStmt(cluster) => {
                 match cluster.relation() {
-                    Some(var) => self.changed_relation(var, false)?,
+                    Some(var) => self.maintained(var)?,
                     None => self.needs.admin(Object::Database),
                 }
                 Ok(Kind::ddl("CLUSTER"))
             }
             Node::RefreshMatViewStmt(refresh) => {
-                self.opt(refresh.relation(), |walk, var| walk.changed_relation(var, false))?;
+                self.opt(refresh.relation(), Self::maintained)?;
                 Ok(Kind::ddl("REFRESH MATERIALIZED VIEW"))
             }
             Node::None
@@ -208,7 +214,14 @@ impl<'t> Walk<'t> {
     /// understood here, so that only who may do everything in the database may make them.
     pub(super) fn database_definition(&mut self, node: Node<'t>) -> Walked<Kind> {
         self.resolved = true;
-        self.needs.admin(Object::Database);
+        // A schema for whoever makes it, and nothing in it yet.
+        let bare = matches!(node, Node::CreateSchemaStmt(create)
+            if create.authrole().is_none() && create.schema_elts().is_empty());
+        if bare {
+            self.needs.create(Object::Database);
+        } else {
+            self.needs.admin(Object::Database);
+        }
         let secret = |command| Kind { credentials: true, ..Kind::ddl(command) };
         Ok(match node {
             Node::CreateSchemaStmt(create) => {
@@ -326,6 +339,7 @@ impl<'t> Walk<'t> {
             }
         }
         self.opt(create.of_typename(), Self::type_name)?;
+        self.tablespace(create.tablespacename());
         self.in_definition(name, |walk| {
             for element in create.table_elts() {
                 walk.definition_node(element)?;
@@ -345,13 +359,22 @@ impl<'t> Walk<'t> {
 
     fn alter_table(&mut self, alter: &'t AlterTableStmt) -> Walked<Kind> {
         let Some(var) = alter.relation() else { return unsupported("ALTER names no relation.") };
-        self.changed_relation(var, alter.missing_ok)?;
+        let target = self.altered(var, alter.missing_ok)?;
         let name = var.relname().unwrap_or_default();
+        let (mut reaches, mut makes) = (false, false);
         for command in alter.cmds() {
             let Node::AlterTableCmd(command) = command else {
                 return unsupported("ALTER TABLE holds something without a rule.");
             };
+            reaches |= reaches_children(command);
+            makes |= makes_relation(command.def());
             self.in_definition(name, |walk| walk.alter_command(command))?;
+        }
+        if reaches {
+            self.altered_with_children(var, alter.missing_ok)?;
+        }
+        if let Some(target) = target.filter(|_| makes) {
+            self.create_indexes(target, var)?;
         }
         self.check_deferred()?;
         Ok(Kind::ddl("ALTER TABLE"))
@@ -362,12 +385,27 @@ impl<'t> Walk<'t> {
             // Another owner is a matter of roles; CASCADE reaches into other schemas.
             self.needs.admin(Object::Database);
         }
+        if command.subtype == AlterTableType::AT_SetTableSpace {
+            self.tablespace(command.name());
+        }
         self.definition_node(command.def())
+    }
+
+    /// New indexes or sequences beside a table, and indexes beside all that inherits from it.
+    fn create_indexes(&mut self, target: Target<'t>, var: &'t RangeVar) -> Walked {
+        self.create_in(target.schema);
+        for child in self.children(target, var)? {
+            self.create_in(child.schema);
+        }
+        Ok(())
     }
 
     fn create_index(&mut self, index: &'t IndexStmt) -> Walked<Kind> {
         let Some(var) = index.relation() else { return unsupported("An index has no table.") };
-        self.changed_relation(var, false)?;
+        if let Some(target) = self.altered(var, false)? {
+            self.create_indexes(target, var)?;
+        }
+        self.tablespace(index.table_space());
         self.in_definition(var.relname().unwrap_or_default(), |walk| {
             for element in index.index_params() {
                 walk.index_element(element)?;
@@ -383,7 +421,12 @@ impl<'t> Walk<'t> {
         if self.is_temporary(var) {
             return refuse_temporary();
         }
-        self.created(var)?;
+        let schema = self.creation(var)?;
+        if view.replace
+            && let Some(target) = self.find(schema, var.relname().unwrap_or_default())?
+        {
+            self.owned(target);
+        }
         // Whoever reads the view reads as its owner, the service account: so its maker must hold all of it.
         self.optimizable(view.query())?;
         if self.reads_temporary {
@@ -436,10 +479,57 @@ impl<'t> Walk<'t> {
             _ => {}
         }
         match rename.relation() {
-            Some(var) => self.changed_relation(var, rename.missing_ok)?,
+            Some(var) if naming(rename.rename_type) == Naming::Relation => {
+                // A new name in the schema is made there.
+                if let Some(target) = self.altered(var, rename.missing_ok)? {
+                    self.create_in(target.schema);
+                }
+            }
+            Some(var) => self.altered_with_children(var, rename.missing_ok).map(drop)?,
             None => self.object(naming(rename.rename_type), rename.object(), rename.missing_ok)?,
         }
         Ok(kind)
+    }
+}
+
+/// Whether ALTER TABLE does that to what inherits from the table, too.
+const fn reaches_children(command: &AlterTableCmd) -> bool {
+    use AlterTableType as Type;
+    !matches!(
+        command.subtype,
+        Type::AT_ChangeOwner
+            | Type::AT_SetLogged
+            | Type::AT_SetUnLogged
+            | Type::AT_SetTableSpace
+            | Type::AT_SetRelOptions
+            | Type::AT_ResetRelOptions
+            | Type::AT_AddInherit
+            | Type::AT_DropInherit
+            | Type::AT_ReplicaIdentity
+            | Type::AT_EnableRowSecurity
+            | Type::AT_DisableRowSecurity
+            | Type::AT_ForceRowSecurity
+            | Type::AT_NoForceRowSecurity
+            | Type::AT_AttachPartition
+            | Type::AT_DetachPartition
+            | Type::AT_DetachPartitionFinalize
+    )
+}
+
+/// Whether a part of ALTER TABLE makes an index or a sequence.
+fn makes_relation(node: Node<'_>) -> bool {
+    match node {
+        Node::Constraint(constraint) => match constraint.contype {
+            ConstrType::CONSTR_PRIMARY
+            | ConstrType::CONSTR_UNIQUE
+            | ConstrType::CONSTR_EXCLUSION => constraint.indexname().is_none(),
+            ConstrType::CONSTR_IDENTITY => true,
+            _ => false,
+        },
+        Node::ColumnDef(column) => {
+            is_serial(column) || column.constraints().iter().any(makes_relation)
+        }
+        _ => false,
     }
 }
 

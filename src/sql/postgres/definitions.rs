@@ -92,13 +92,10 @@ impl<'t> Walk<'t> {
     }
 
     pub(super) fn column_def(&mut self, column: &'t ColumnDef) -> Walked {
-        if let Some(name) = column.type_name() {
-            // serial is no type but a sequence beside the table.
-            let names: Vec<_> = name.names().iter().filter_map(|name| name.sval()).collect();
-            let serial = ["smallserial", "serial", "bigserial", "serial2", "serial4", "serial8"];
-            if !matches!(names.as_slice(), [name] if serial.contains(name)) {
-                self.type_name(name)?;
-            }
+        if let Some(name) = column.type_name()
+            && !is_serial(column)
+        {
+            self.type_name(name)?;
         }
         self.part(column.raw_default())?;
         column.constraints().iter().try_for_each(|node| self.definition_node(node))
@@ -107,6 +104,7 @@ impl<'t> Walk<'t> {
     pub(super) fn constraint(&mut self, constraint: &'t Constraint) -> Walked {
         self.part(constraint.raw_expr())?;
         self.part(constraint.where_clause())?;
+        self.tablespace(constraint.indexspace());
         for exclusion in constraint.exclusions() {
             // A pair: what is compared, and the operator's name.
             let pair = exclusion.as_node_list();
@@ -136,4 +134,14 @@ impl<'t> Walk<'t> {
         }
         Ok(())
     }
+}
+
+/// Whether a column is of `serial` or its like, which is no type but a sequence beside the table.
+pub(super) fn is_serial(column: &ColumnDef) -> bool {
+    let serial = ["smallserial", "serial", "bigserial", "serial2", "serial4", "serial8"];
+    let names = column.type_name().map(|name| name.names());
+    names.is_some_and(|names| {
+        let mut names = names.iter().filter_map(|name| name.sval());
+        names.next().is_some_and(|name| serial.contains(&name)) && names.next().is_none()
+    })
 }

@@ -76,6 +76,8 @@ pub(super) struct Needs<'t> {
     functions: BTreeSet<(&'t str, &'t str, &'t str)>,
     schemas: BTreeSet<&'t str>,
     admin: BTreeSet<Object>,
+    /// Schemas that objects are made in, or the database where schemas are.
+    creates: BTreeSet<Object>,
     /// What definitions do as their user.
     defined: Vec<Access>,
     user_code: bool,
@@ -90,6 +92,11 @@ impl<'t> Needs<'t> {
     /// The level ADMIN on an object.
     pub(super) fn admin(&mut self, object: Object) {
         self.admin.insert(object);
+    }
+
+    /// CREATE on a schema, or on the database.
+    pub(super) fn create(&mut self, object: Object) {
+        self.creates.insert(object);
     }
 
     /// The call of one overload of a function.
@@ -145,9 +152,9 @@ impl<'t> Needs<'t> {
         sequences || self.runs_user_code()
     }
 
-    /// Whether anything takes the level ADMIN.
-    pub(super) fn takes_admin(&self) -> bool {
-        !self.admin.is_empty()
+    /// Whether anything is made or changed that others see.
+    pub(super) fn defines(&self) -> bool {
+        !self.admin.is_empty() || !self.creates.is_empty()
     }
 
     /// Whether nothing is needed yet.
@@ -158,6 +165,7 @@ impl<'t> Needs<'t> {
             && self.schemas.is_empty()
             && self.defined.is_empty()
             && self.admin.is_empty()
+            && self.creates.is_empty()
     }
 
     /// An operation on one column.
@@ -229,8 +237,10 @@ impl<'t> Needs<'t> {
             }
         }
         if let Some(definition) = &target.relation.definition {
-            let routines = match operation {
+            let routines: &[Routine] = match operation {
                 Operation::Insert | Operation::Update => &definition.on_write,
+                // What runs then does so as the relation's owner.
+                Operation::Maintain => &[],
                 _ => &definition.on_read,
             };
             for Routine { name, arguments } in routines {
@@ -273,6 +283,12 @@ impl<'t> Needs<'t> {
                 continue;
             }
             let name = QualifiedName::new(schema, name);
+            if operation == Operation::References
+                && self.admin.contains(&Object::Relation(name.clone()))
+            {
+                // A table that refers to itself: its owner may.
+                continue;
+            }
             let object = match kind {
                 Kind::Relation => Object::Relation(name),
                 Kind::Sequence => Object::Sequence(name),
@@ -296,6 +312,11 @@ impl<'t> Needs<'t> {
                 columns: Columns::Whole,
             });
         }
+        accesses.extend(self.creates.into_iter().map(|object| Access::Privilege {
+            operation: Operation::Create,
+            object,
+            columns: Columns::Whole,
+        }));
         accesses.extend(self.admin.into_iter().map(Access::Admin));
         if !self.defined.is_empty() {
             let mut seen: HashSet<Access> = accesses.iter().cloned().collect();

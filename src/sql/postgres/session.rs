@@ -206,8 +206,8 @@ impl<'t> Walk<'t> {
             let target = self.relation(var)?;
             self.needs.whole(Operation::Truncate, target);
             if truncate.restart_seqs {
-                // Restarting a sequence takes its owner.
-                self.admin_schema(target.schema);
+                // Restarting a sequence takes its owner, who is the table's.
+                self.altered_with_children(var, false)?;
             }
         }
         if truncate.behavior == DropBehavior::DROP_CASCADE {
@@ -288,7 +288,10 @@ impl<'t> Walk<'t> {
 
     fn new_table(&mut self, into: &'t IntoClause) -> Walked {
         match into.rel() {
-            Some(var) => self.created(var),
+            Some(var) => {
+                self.tablespace(into.table_space_name());
+                self.created(var)
+            }
             None => unsupported("A new table has no name."),
         }
     }

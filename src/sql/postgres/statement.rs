@@ -135,7 +135,7 @@ fn finish(
     if walk.temporary {
         // The first one puts its schema into the path, and any may hide another relation.
         kind.changes_path = true;
-        kind.changes_catalog &= walk.needs.takes_admin();
+        kind.changes_catalog &= walk.needs.defines();
     }
     let hide_all = kind.credentials || walk.connects;
     let first = measured.literals.partition_point(|literal| literal.range.start < span.start);

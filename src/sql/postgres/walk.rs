@@ -353,7 +353,16 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// DDL in a schema.
+    /// A new object in a schema.
+    pub(super) fn create_in(&mut self, schema: &str) {
+        if is_system_schema(schema) {
+            self.needs.admin(Object::Database);
+        } else if !is_temporary_schema(schema) {
+            self.needs.create(Object::Schema(schema.into()));
+        }
+    }
+
+    /// DDL on what is in a schema, and whose owner is not known here.
     pub(super) fn admin_schema(&mut self, schema: &str) {
         // What belongs to the server, and what is in no schema, takes the whole database.
         let object =

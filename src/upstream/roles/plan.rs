@@ -39,11 +39,7 @@ pub struct WantedDdl {
 fn uses_owner(privileges: &[Privilege]) -> bool {
     let items = privileges.iter().flat_map(|privilege| &privilege.items);
     items.into_iter().any(|item| {
-        matches!(
-            item,
-            Item::Level(Level::Admin)
-                | Item::Operation(Operation::Create | Operation::Maintain, None)
-        )
+        matches!(item, Item::Level(Level::Admin) | Item::Operation(Operation::Create, None))
     })
 }
 

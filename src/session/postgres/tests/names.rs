@@ -232,9 +232,9 @@ impl Names {
             } else if self.now.temporary {
                 row(&["9", TEMPORARY, "f"]);
             }
-        } else if sql.starts_with("SELECT oid, relnamespace, relname, relkind") {
+        } else if sql.starts_with("SELECT c.oid, relnamespace, relname, relkind") {
             for ((schema, name), oid) in relations {
-                row(&[&oid.to_string(), number(schema), name, "r"]);
+                row(&[&oid.to_string(), number(schema), name, "r", "0"]);
             }
         } else if sql.contains("SELECT attrelid, ") {
             for (_, oid) in relations {

@@ -41,7 +41,7 @@ fn the_path_decides() {
     assert_eq!(first(&["pg_catalog", "newer", "public"]), ["unsupported"]);
     assert_eq!(outcome(&read_with("select 1", &["newer"])), ["METADATA"]);
     let created = |path: &[&str]| outcome(&read_with("create table x (a int)", path));
-    assert_eq!(created(&["pg_catalog", "app", "public"]), ["ADMIN ON SCHEMA app"]);
+    assert_eq!(created(&["pg_catalog", "app", "public"]), ["CREATE ON SCHEMA app"]);
     assert_eq!(created(&["pg_catalog"]), ["undefined 3F000"]);
     let operator = |path: &[&str]| outcome(&read_with("select 1 === 2", path));
     assert_eq!(operator(&["pg_catalog", "public"]), ["METADATA"]);

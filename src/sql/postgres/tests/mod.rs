@@ -1,6 +1,7 @@
 //! Tests of the analyser as a whole, on a small fixture catalog.
 
 mod deep;
+mod definitions;
 #[path = "../../../../tests/oracle/generator.rs"]
 mod generator;
 mod kinds;

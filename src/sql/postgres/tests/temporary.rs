@@ -84,8 +84,8 @@ fn what_it_reads_elsewhere_is_asked_for() {
     assert_eq!(read("SELECT a FROM public.t1"), ["SELECT (a) ON public.t1"]);
     // Only the temporary one has that column.
     assert_eq!(read("SELECT b FROM t1"), ["undefined 42703"]);
-    assert_eq!(read("ALTER TABLE t2 ADD x int"), ["ADMIN ON SCHEMA public"]);
-    assert_eq!(read("DROP TABLE mine, t2"), ["METADATA", "ADMIN ON SCHEMA public"]);
+    assert_eq!(read("ALTER TABLE t2 ADD x int"), ["ADMIN ON public.t2"]);
+    assert_eq!(read("DROP TABLE mine, t2"), ["METADATA", "ADMIN ON public.t2"]);
     assert_eq!(read("DROP FUNCTION add"), ["ADMIN ON SCHEMA public"]);
     // Functions are not looked for there, whatever their names.
     assert_eq!(read("SELECT add(1, 2)"), ["EXECUTE ON FUNCTION public.add(integer, integer)"]);
