@@ -13,7 +13,7 @@ use daypass::grant::snapshot::HeldGrants;
 use daypass::grant::{Grant, GrantId, GrantLimits};
 use daypass::identity::PrincipalName;
 use daypass::session::gate::Gate;
-use daypass::session::scope::Meanings;
+use daypass::session::scope::{Meanings, PostgresNames};
 use daypass::sql::access::Accesses;
 use daypass::sql::catalog::{Catalog, Relation, RelationKind, Schema};
 use daypass::sql::postgres::{ParseLimits, Scope, analyse};
@@ -84,7 +84,7 @@ fn analysis(criterion: &mut Criterion) {
         });
     }
     let (database, catalog) = ("bench".into(), Arc::new(catalog.clone()));
-    let meaning = Meanings::default().get(&database, &catalog, path.clone());
+    let meaning = Meanings::<PostgresNames>::default().get(&database, &catalog, path.clone());
     for _ in 0..2 {
         meaning.analyse(POINT, &[], &limits).unwrap();
     }

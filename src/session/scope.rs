@@ -1,9 +1,9 @@
 //! What names mean at a moment, and the analyses that were made under that meaning.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -12,6 +12,8 @@ use crate::audit::record::Needs;
 use crate::audit::rendered::Rendered;
 use crate::sql::access::Accesses;
 use crate::sql::catalog::{Catalog, TypeId};
+use crate::sql::mysql;
+use crate::sql::name::QualifiedName;
 use crate::sql::postgres::{ParseLimits, Scope, analyse};
 use crate::sql::statement::{Analysis, NotUnderstood, Statement};
 
@@ -48,13 +50,107 @@ impl Deref for Analysed {
     }
 }
 
-/// Meaning of names: a catalog and an effective search path. Sessions of one thread with the same
-/// meaning share one, and with it the analyses.
-pub struct Meaning {
+/// How one engine finds out what a text means.
+pub trait Names: Sized {
+    /// What it has of a server's objects.
+    type Catalog;
+    /// What names hang on beside the catalog: search path, default database, settings.
+    type Place: Clone + Eq + Hash;
+    /// A text, as clients send it.
+    type Text: AsRef<[u8]> + ?Sized;
+    /// Bounds of a text.
+    type Limits;
+
+    /// Names at a place.
+    fn new(catalog: Arc<Self::Catalog>, place: Self::Place) -> Self;
+
+    /// Whether that is the catalog in which they are looked up.
+    fn are_of(&self, catalog: &Self::Catalog) -> bool;
+
+    /// What a text says, with the types that were declared of its parameters.
+    ///
+    /// # Errors
+    /// When it is not understood.
+    fn read(
+        &self,
+        text: &Self::Text,
+        parameters: &[TypeId],
+        limits: &Self::Limits,
+    ) -> Result<Analysis, NotUnderstood>;
+}
+
+/// PostgreSQL's names.
+pub struct PostgresNames {
     /// The catalog.
     pub catalog: Arc<Catalog>,
     /// Schemas in the order in which the server searches them.
     pub path: Box<[Box<str>]>,
+}
+
+impl Names for PostgresNames {
+    type Catalog = Catalog;
+    type Place = Box<[Box<str>]>;
+    type Text = str;
+    type Limits = ParseLimits;
+
+    fn new(catalog: Arc<Catalog>, path: Self::Place) -> Self {
+        Self { catalog, path }
+    }
+
+    fn are_of(&self, catalog: &Catalog) -> bool {
+        self.catalog.version == catalog.version && self.catalog.runs_as == catalog.runs_as
+    }
+
+    fn read(
+        &self,
+        text: &str,
+        parameters: &[TypeId],
+        limits: &ParseLimits,
+    ) -> Result<Analysis, NotUnderstood> {
+        let scope = Scope { catalog: &self.catalog, path: &self.path, parameters };
+        analyse(text, &scope, limits)
+    }
+}
+
+/// MySQL's names.
+pub struct MysqlNames {
+    /// The catalog.
+    pub catalog: Arc<mysql::catalog::Catalog>,
+    /// How the server reads the session's texts.
+    pub settings: mysql::ParseSettings,
+    /// Tables that only the session has.
+    pub temporary: HashSet<QualifiedName>,
+}
+
+impl Names for MysqlNames {
+    type Catalog = mysql::catalog::Catalog;
+    type Place = mysql::ParseSettings;
+    type Text = [u8];
+    type Limits = mysql::ParseLimits;
+
+    fn new(catalog: Arc<Self::Catalog>, settings: Self::Place) -> Self {
+        Self { catalog, settings, temporary: HashSet::new() }
+    }
+
+    fn are_of(&self, catalog: &Self::Catalog) -> bool {
+        self.catalog.version == catalog.version
+    }
+
+    fn read(
+        &self,
+        text: &[u8],
+        _: &[TypeId],
+        limits: &mysql::ParseLimits,
+    ) -> Result<Analysis, NotUnderstood> {
+        let Self { catalog, settings, temporary } = self;
+        mysql::analyse(text, &mysql::Scope { catalog, settings, temporary }, limits)
+    }
+}
+
+/// Meaning of names: a catalog, and where in it names are looked up. Sessions of one thread with the same
+/// meaning share one, and with it the analyses.
+pub struct Meaning<N: Names = PostgresNames> {
+    names: N,
     /// Whose: one session's alone, which knows of things that others do not see.
     pub own: bool,
     analyses: RefCell<Analyses>,
@@ -67,7 +163,7 @@ pub struct Meaning {
 /// statements that all differ must not push the others out. Never by fingerprint, which is the same
 /// for statements that mean different things (pg_query's ignores schema names and literals).
 struct Analyses {
-    by_text: HashMap<Box<str>, Vec<Typed>>,
+    by_text: HashMap<Box<[u8]>, Vec<Typed>>,
     seen_once: Box<[u64]>,
     hasher: RandomState,
 }
@@ -82,21 +178,38 @@ const SEEN_SLOTS: usize = 4_096;
 const CACHED_TEXT_BYTES_MAX: usize = 16 * 1024;
 const ACCESSES_MAX: usize = 1_024;
 
+impl<N: Names> Deref for Meaning<N> {
+    type Target = N;
+
+    fn deref(&self) -> &N {
+        &self.names
+    }
+}
+
 impl Meaning {
-    fn new(catalog: Arc<Catalog>, path: Box<[Box<str>]>, own: bool) -> Self {
+    /// The meaning of names for one session alone. No other gets it from [`Meanings`], whose catalogs are
+    /// told apart by versions that this one has no part in.
+    pub fn own(catalog: Catalog, path: Box<[Box<str>]>) -> Rc<Self> {
+        Rc::new(Self::new(PostgresNames::new(Arc::new(catalog), path), true))
+    }
+}
+
+impl Meaning<MysqlNames> {
+    /// The meaning of names for one session alone, which has tables of its own.
+    pub fn with_temporary(names: MysqlNames) -> Rc<Self> {
+        Rc::new(Self::new(names, true))
+    }
+}
+
+impl<N: Names> Meaning<N> {
+    fn new(names: N, own: bool) -> Self {
         let analyses = Analyses {
             by_text: HashMap::new(),
             seen_once: Box::default(),
             hasher: RandomState::new(),
         };
         let analyses = RefCell::new(analyses);
-        Self { catalog, path, own, analyses, accesses: RefCell::default() }
-    }
-
-    /// The meaning of names for one session alone. No other gets it from [`Meanings`], whose catalogs are
-    /// told apart by versions that this one has no part in.
-    pub fn own(catalog: Catalog, path: Box<[Box<str>]>) -> Rc<Self> {
-        Rc::new(Self::new(Arc::new(catalog), path, true))
+        Self { names, own, analyses, accesses: RefCell::default() }
     }
 
     /// What `text` says under this meaning, with the types that Parse declared of its parameters.
@@ -105,23 +218,21 @@ impl Meaning {
     /// When it is not understood; that is not kept.
     pub fn analyse(
         &self,
-        text: &str,
+        text: &N::Text,
         parameters: &[TypeId],
-        limits: &ParseLimits,
+        limits: &N::Limits,
     ) -> Result<Arc<Analysed>, NotUnderstood> {
-        if let Some(known) = self.analyses.borrow().get(text, parameters) {
+        let bytes = text.as_ref();
+        if let Some(known) = self.analyses.borrow().get(bytes, parameters) {
             return Ok(Arc::clone(known));
         }
-        let scope = Scope { catalog: &self.catalog, path: &self.path, parameters };
-        let analysis = Arc::new(self.shared(analyse(text, &scope, limits)?));
-        if text.len() <= CACHED_TEXT_BYTES_MAX {
-            self.analyses.borrow_mut().offer(text, parameters, &analysis);
+        let analysis = Arc::new(self.shared(self.names.read(text, parameters, limits)?));
+        if bytes.len() <= CACHED_TEXT_BYTES_MAX {
+            self.analyses.borrow_mut().offer(bytes, parameters, &analysis);
         }
         Ok(analysis)
     }
-}
 
-impl Meaning {
     /// The analysis with lists of accesses that others have, too.
     fn shared(&self, mut analysis: Analysis) -> Analysed {
         let mut known = self.accesses.borrow_mut();
@@ -143,12 +254,12 @@ impl Meaning {
 }
 
 impl Analyses {
-    fn get(&self, text: &str, parameters: &[TypeId]) -> Option<&Arc<Analysed>> {
+    fn get(&self, text: &[u8], parameters: &[TypeId]) -> Option<&Arc<Analysed>> {
         let typings = self.by_text.get(text)?;
         typings.iter().find(|(types, _)| **types == *parameters).map(|(_, analysis)| analysis)
     }
 
-    fn offer(&mut self, text: &str, parameters: &[TypeId], analysis: &Arc<Analysed>) {
+    fn offer(&mut self, text: &[u8], parameters: &[TypeId], analysis: &Arc<Analysed>) {
         if self.seen_once.is_empty() {
             self.seen_once = vec![0; SEEN_SLOTS].into();
         }
@@ -172,37 +283,39 @@ impl Analyses {
     }
 }
 
-/// Database and effective search path.
-type Key = (Arc<str>, Box<[Box<str>]>);
-
 /// The meanings that sessions of one thread use now.
-#[derive(Default)]
-pub struct Meanings {
-    /// By database and path; one of an older catalog is replaced.
-    current: HashMap<Key, Rc<Meaning>>,
+pub struct Meanings<N: Names = PostgresNames> {
+    /// By database and place; one of an older catalog is replaced.
+    current: HashMap<(Arc<str>, N::Place), Rc<Meaning<N>>>,
+}
+
+impl<N: Names> Default for Meanings<N> {
+    fn default() -> Self {
+        Self { current: HashMap::new() }
+    }
 }
 
 const MEANINGS_MAX: usize = 256;
 
-impl Meanings {
-    /// The meaning of that catalog and path on that database.
+impl<N: Names> Meanings<N> {
+    /// The meaning of that catalog and place on that database.
     pub fn get(
         &mut self,
         database: &Arc<str>,
-        catalog: &Arc<Catalog>,
-        path: Box<[Box<str>]>,
-    ) -> Rc<Meaning> {
-        let key = (Arc::clone(database), path);
+        catalog: &Arc<N::Catalog>,
+        place: N::Place,
+    ) -> Rc<Meaning<N>> {
+        let key = (Arc::clone(database), place);
         if let Some(known) = self.current.get(&key)
-            && known.catalog.version == catalog.version
-            && known.catalog.runs_as == catalog.runs_as
+            && known.are_of(catalog)
         {
             return Rc::clone(known);
         }
         if self.current.len() >= MEANINGS_MAX {
             self.current.clear();
         }
-        let meaning = Rc::new(Meaning::new(Arc::clone(catalog), key.1.clone(), false));
+        let names = N::new(Arc::clone(catalog), key.1.clone());
+        let meaning = Rc::new(Meaning::new(names, false));
         self.current.insert(key, Rc::clone(&meaning));
         meaning
     }
