@@ -20,7 +20,7 @@ pub(crate) struct House {
     // What runs ends when these are dropped.
     _relay: Child,
     _pgbouncer: Pgbouncer,
-    _daypass: Daypass,
+    _daypass: [Daypass; 2],
 }
 
 /// One address to put load on.
@@ -42,8 +42,9 @@ impl House {
         let server = server(scale);
         let (relay, relay_port) = relay_to(server.port());
         let (pgbouncer, pgbouncer_port) = pgbouncer(&server);
-        let daypass = daypass(&server);
-        let token = daypass.token("bench");
+        let daypass = ["none", "role"].map(|second_lock| daypass(&server, second_lock));
+        let [none, role] = &daypass;
+        let tokens = [none, role].map(|daypass| daypass.token("bench"));
         let target = |name, port, password: &str, pid| Target {
             name,
             port,
@@ -55,7 +56,8 @@ impl House {
             target("direct", server.port(), "", None),
             target("relay", relay_port, "", Some(relay.0.id())),
             target("pgbouncer", pgbouncer_port, PASSWORD, Some(pgbouncer.pid)),
-            target("daypass", daypass.port(), &token, Some(daypass.id())),
+            target("daypass", none.port(), &tokens[0], Some(none.id())),
+            target("daypass, second lock", role.port(), &tokens[1], Some(role.id())),
         ];
         Self { server, targets, _relay: relay, _pgbouncer: pgbouncer, _daypass: daypass }
     }
@@ -94,7 +96,7 @@ impl Target {
 }
 
 fn server(scale: &Scale) -> Postgres {
-    let sessions = scale.idle_sessions * 4 + 200;
+    let sessions = scale.idle_sessions * 5 + 200;
     let server = Postgres::start(Options {
         settings: vec![
             format!("max_connections = {sessions}"),
@@ -201,11 +203,11 @@ impl Drop for Pgbouncer {
     }
 }
 
-fn daypass(server: &Postgres) -> Daypass {
+fn daypass(server: &Postgres, second_lock: &str) -> Daypass {
     let config = Config::new()
         .database(&format!(
             "name = \"{DATABASE}\"\nengine = \"postgres\"\nprimary = \"{}\"\n\
-             second-lock = \"none\"\n",
+             second-lock = \"{second_lock}\"\n",
             server.url("bench", DATABASE)
         ))
         .section("[limits]\nsessions-per-principal-max = 2000\n");
