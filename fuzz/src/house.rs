@@ -203,7 +203,7 @@ impl House {
                 let result = answer(&call);
                 self.with_machine(|machine, env, out| machine.on_call_result(result, env, out));
             }
-            Command::TerminateUpstream | Command::Close => (),
+            Command::TerminateUpstream | Command::Kill { .. } | Command::Close => (),
         }
         self.apply();
         true

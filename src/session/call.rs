@@ -197,6 +197,16 @@ impl Procedure {
         })
     }
 
+    /// The procedure that a call is for, which has the right number of arguments.
+    ///
+    /// # Errors
+    /// As a server says it when there is none, or it takes another number.
+    pub fn of(call: &Call) -> Result<&'static Self, CallError> {
+        let procedure = Self::find(&call.name)?;
+        procedure.check(call.arguments.len())?;
+        Ok(procedure)
+    }
+
     /// How it is called: `daypass.request(privileges, duration, reason [, ticket])`.
     pub fn signature(&self) -> String {
         let mut text = format!("daypass.{}({}", self.name, self.required.join(", "));

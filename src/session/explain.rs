@@ -28,6 +28,27 @@ impl Explained {
     pub const fn is_allowed(&self) -> bool {
         self.missing.is_none()
     }
+
+    /// A line of the answer to `daypass.explain`.
+    pub fn row(self) -> Vec<Option<String>> {
+        let decision = match (self.is_allowed(), self.grants.as_slice()) {
+            (false, _) => "not granted".into(),
+            (true, []) => "needs no grant".into(),
+            (true, grants) => format!("allowed by {}", grants.join(", ")),
+        };
+        vec![
+            Some(format!("{}: {}", self.statement, self.command)),
+            Some(class_word(self.class).into()),
+            self.access,
+            Some(decision),
+            self.missing,
+        ]
+    }
+
+    /// The line for what is refused whatever the grants say.
+    pub fn refused(why: String) -> Vec<Option<String>> {
+        vec![None, None, None, Some("refused".into()), Some(why)]
+    }
 }
 
 /// Explains a statement; `more` is what it needs beyond its own accesses.

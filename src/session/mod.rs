@@ -9,6 +9,7 @@ mod decided;
 pub mod explain;
 pub mod gate;
 mod io;
+pub mod mysql;
 pub mod news;
 pub mod output;
 pub mod postgres;

@@ -19,6 +19,13 @@ pub enum Command {
     TerminateUpstream,
     /// Do a call on the schema `daypass`.
     Call(BoundCall),
+    /// End another session of the same principal, or what it runs: MySQL's KILL.
+    Kill {
+        /// The number that the proxy gave that session's connection.
+        connection: u64,
+        /// Only its statement.
+        query: bool,
+    },
     /// Write what there is to the client, then end the session.
     Close,
 }

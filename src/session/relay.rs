@@ -369,6 +369,8 @@ impl Running {
                     Arrival::CancelDone
                 });
             }
+            // No statement of PostgreSQL asks for it.
+            Wish::Kill { .. } => (),
             Wish::TerminateUpstream => {
                 let (database, backend) = (Arc::clone(&self.relay.database), self.backend.clone());
                 let role = match &database.lock {

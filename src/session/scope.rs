@@ -283,10 +283,13 @@ impl Analyses {
     }
 }
 
+/// Database and place.
+type Key<N> = (Arc<str>, <N as Names>::Place);
+
 /// The meanings that sessions of one thread use now.
 pub struct Meanings<N: Names = PostgresNames> {
     /// By database and place; one of an older catalog is replaced.
-    current: HashMap<(Arc<str>, N::Place), Rc<Meaning<N>>>,
+    current: HashMap<Key<N>, Rc<Meaning<N>>>,
 }
 
 impl<N: Names> Default for Meanings<N> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::record::Outcome;
 use crate::session::call::{BoundCall, CallError, CallReply, Procedure};
-use crate::session::explain::{Explained, class_word, explain};
+use crate::session::explain::{Explained, explain};
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
 use crate::session::scope::Analysed;
@@ -21,9 +21,7 @@ use super::{Conversation, Env, Link, Segment};
 impl Conversation {
     /// Whether there is such a procedure, with so many arguments.
     pub(super) fn check_call(call: &Call) -> Result<&'static Procedure, Refusal> {
-        let procedure = Procedure::find(&call.name).map_err(Refusal::Call)?;
-        procedure.check(call.arguments.len()).map_err(Refusal::Call)?;
-        Ok(procedure)
+        Procedure::of(call).map_err(Refusal::Call)
     }
 
     pub(super) fn call_simple(
@@ -77,10 +75,9 @@ impl Conversation {
         if self.overlay.doubt != Doubt::None {
             return Err(error("0A000", "what names mean is in doubt up to the pipeline's end"));
         }
-        let refused = |why: String| vec![None, None, None, Some("refused".into()), Some(why)];
         let mut rows = Vec::new();
         match meaning.analyse(text, &[], &env.limits.parse) {
-            Err(why) => rows.push(refused(why.to_string())),
+            Err(why) => rows.push(Explained::refused(why.to_string())),
             Ok(analysis) => {
                 for (index, statement) in analysis.statements.iter().enumerate() {
                     let earlier = analysis.statements.get(..index).unwrap_or_default();
@@ -88,9 +85,11 @@ impl Conversation {
                         Ok(more) => {
                             let explained =
                                 explain((index + 1, statement), &more, self.gate.held(), env.now);
-                            rows.extend(explained.into_iter().map(row));
+                            rows.extend(explained.into_iter().map(Explained::row));
                         }
-                        Err(why) => rows.push(refused(report(&why, self.trail.facts()).message)),
+                        Err(why) => {
+                            rows.push(Explained::refused(report(&why, self.trail.facts()).message));
+                        }
                     }
                 }
             }
@@ -154,20 +153,4 @@ impl Conversation {
         self.slots.push_back(Slot::Own { reply: error, then: Then::Skip });
         self.segment = Segment::Open { skipping: true };
     }
-}
-
-/// A line of an explanation.
-fn row(line: Explained) -> Vec<Option<String>> {
-    let decision = match (line.is_allowed(), line.grants.as_slice()) {
-        (false, _) => "not granted".into(),
-        (true, []) => "needs no grant".into(),
-        (true, grants) => format!("allowed by {}", grants.join(", ")),
-    };
-    vec![
-        Some(format!("{}: {}", line.statement, line.command)),
-        Some(class_word(line.class).into()),
-        line.access,
-        Some(decision),
-        line.missing,
-    ]
 }

@@ -1,0 +1,137 @@
+//! What a client may see of a refusal: number, SQLSTATE, one sentence. Nothing else of it leaves.
+
+use std::time::Duration;
+
+use crate::grant::decide::Denial;
+use crate::session::refusal::{Ended, Refusal};
+use crate::session::trail::Facts;
+use crate::sql::access::{Access, Columns, Object};
+use crate::sql::statement::NotUnderstood;
+use crate::upstream::UpstreamError;
+use crate::wire::mysql::report::Report;
+
+const STATE: &str = "42000";
+
+/// The error for a refusal.
+pub(super) fn report(refusal: &Refusal, facts: &Facts) -> Report {
+    match refusal {
+        Refusal::Denied(denial) => denied(denial, facts),
+        Refusal::NotUnderstood(why) => not_understood(why),
+        Refusal::Cancelled(ended) => {
+            Report::new(1317, "70100", format!("Query execution was interrupted: {}", say(ended)))
+                .hint(ASK_AGAIN)
+        }
+        Refusal::TransactionEnded(ended) => Report::new(
+            1227,
+            STATE,
+            format!("this transaction can only be rolled back: {}", say(ended)),
+        )
+        .detail("The transaction used that grant.")
+        .hint(format!("ROLLBACK, then: {ASK_AGAIN}")),
+        Refusal::AuditDown => {
+            Report::new(1105, "HY000", "the audit stream takes no records, so nothing runs")
+                .hint("The operator of the proxy has to mend its audit sink.")
+        }
+        Refusal::NoStatement(name) => Report::new(
+            1243,
+            "HY000",
+            format!("Unknown prepared statement handler ({name}) given to EXECUTE"),
+        ),
+        Refusal::NoPortal(name) => {
+            Report::new(1421, "HY000", format!("The statement ({name}) has no open cursor."))
+        }
+        Refusal::TooMany { what } => Report::new(1105, "HY000", what.clone()),
+        Refusal::Owner { owner, why } => {
+            Report::new(1227, STATE, format!("the ddl-owner {owner} cannot be used: {why}"))
+        }
+        // MySQL has no such state.
+        Refusal::FailedTransaction => Report::new(1105, "HY000", "the transaction has failed"),
+        Refusal::Unsupported { what, hint } => {
+            let report = Report::new(1235, STATE, what.clone());
+            hint.iter().fold(report, |report, hint| report.hint(hint))
+        }
+        Refusal::Encoding => Report::new(
+            1300,
+            "HY000",
+            "the statement holds more than ASCII, in a character set that is not read here",
+        )
+        .hint("Use utf8mb4."),
+        Refusal::Call(error) => {
+            let (code, state) = match error.sqlstate {
+                "42883" => (1305, STATE),
+                other => (1644, other),
+            };
+            let mut report = Report::new(code, state, error.message.clone());
+            report.detail.clone_from(&error.detail);
+            report.hint.clone_from(&error.hint);
+            report
+        }
+    }
+}
+
+/// How long the ready-made request asks for.
+const SUGGESTED: Duration = Duration::from_secs(30 * 60);
+
+const ASK_AGAIN: &str =
+    "CALL daypass.grants() lists what you hold; CALL daypass.help() tells how to ask for more.";
+
+/// The way to ask stands before what is held: a client keeps only the start of a long sentence.
+fn denied(denial: &Denial, facts: &Facts) -> Report {
+    let engine = facts.engine;
+    let code = match denial.missing.first() {
+        Some(Access::Privilege { columns: Columns::Named(_), .. }) => 1143,
+        Some(
+            Access::Privilege { object: Object::Relation(_), .. }
+            | Access::Anything(Object::Relation(_)),
+        ) => 1142,
+        _ => 1227,
+    };
+    let lines = denial.request_lines(&facts.database, engine, SUGGESTED);
+    Report::new(code, STATE, format!("permission denied: {}", denial.message(engine)))
+        .detail(format!("Ask for it here: {}", lines.sql))
+        .hint(denial.detail(engine))
+}
+
+fn say(ended: &Ended) -> String {
+    format!("grant {} {}", ended.grant, ended.how)
+}
+
+fn not_understood(why: &NotUnderstood) -> Report {
+    match why {
+        NotUnderstood::Syntax { message, .. } => Report::new(1064, STATE, message.clone()),
+        NotUnderstood::Unsupported { what, hint } => {
+            let report = Report::new(1235, STATE, what.clone());
+            hint.iter().fold(report, |report, hint| report.hint(hint))
+        }
+        NotUnderstood::Undefined { sqlstate, message } => {
+            let code = match *sqlstate {
+                "42S02" => 1146,
+                "42S22" => 1054,
+                "3D000" => 1046,
+                _ => 1305,
+            };
+            Report::new(code, sqlstate, message.clone())
+        }
+        NotUnderstood::TooComplex { what } => Report::new(1436, "HY000", what.clone()),
+    }
+}
+
+/// The error for a server that could not be reached. What the server says of the service account stays
+/// with the operator.
+pub fn upstream_report(error: &UpstreamError) -> Report {
+    const LATER: &str = "Try again later; the operator of the proxy has the reason in its log.";
+    let (code, state, message) = match error {
+        UpstreamError::MysqlRefused { code: 1049, .. } => (1049, STATE, "Unknown database"),
+        UpstreamError::MysqlRefused { code: 1040, .. } => {
+            (1040, "08004", "the database server has no connection left")
+        }
+        UpstreamError::MysqlRefused { .. } => {
+            (1105, "08004", "the database server does not take the proxy")
+        }
+        UpstreamError::Roles(_) => {
+            (1105, "08004", "the second lock of this database cannot be opened now")
+        }
+        _ => (1105, "08S01", "the database server cannot be reached"),
+    };
+    Report::new(code, state, message).hint(LATER)
+}
