@@ -15,15 +15,14 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use daypass::sql::access::{Access, Columns, Object, Operation};
-use daypass::sql::mysql::catalog::{
-    Catalog, Column, Database, Routine, Security, Table, TableKind, View,
-};
-use daypass::sql::mysql::{
-    CharacterSet, Flavour, ParseLimits, ParseSettings, Scope, ServerVersion, SqlMode, analyse,
-};
+use daypass::sql::mysql::catalog::Catalog;
+use daypass::sql::mysql::{CharacterSet, ParseLimits, ParseSettings, Scope, analyse};
 use daypass::sql::statement::{Class, Effect};
+use daypass::upstream::Catalogs;
+use daypass::upstream::mysql::{Host, Target};
 use support::{Mysql, Output, Product, mysql_client, products_available, run};
 
 const SCHEMA: &str = "
@@ -73,48 +72,23 @@ struct Case {
     alone: bool,
 }
 
-fn catalog(server: &Mysql) -> Catalog {
-    let mut catalog = Catalog { version: 1, ..Catalog::default() };
-    let mut views = BTreeMap::new();
-    let asked = "SELECT table_schema, table_name, security_type, view_definition FROM information_schema.views";
-    for line in server.sql(asked).lines() {
-        let parts: Vec<_> = line.split('\t').collect();
-        let security = if parts[2] == "INVOKER" { Security::Invoker } else { Security::Definer };
-        let view = View { security, query: Some(parts[3].into()) };
-        views.insert((parts[0].to_owned(), parts[1].to_owned()), view);
-    }
-    let asked = "SELECT table_schema, table_name, column_name FROM information_schema.columns \
-                 ORDER BY table_schema, table_name, ordinal_position";
-    for line in server.sql(asked).lines() {
-        let parts: Vec<_> = line.split('\t').collect();
-        let (database, table) = (parts[0].to_owned(), parts[1].to_owned());
-        let schema = Arc::make_mut(catalog.databases.entry(parts[0].into()).or_default());
-        let found = schema.tables.entry(parts[1].into()).or_insert_with(|| Table {
-            kind: views
-                .get(&(database, table))
-                .map_or(TableKind::Base, |view| TableKind::View(view.clone())),
-            columns: Vec::new(),
-        });
-        found.columns.push(Column { name: parts[2].to_lowercase().into(), invisible: false });
-    }
-    let shop: &mut Database = Arc::make_mut(catalog.databases.get_mut("shop").unwrap());
-    shop.functions.insert("f".into(), Routine::default());
-    shop.procedures.insert("p".into(), Routine::default());
-    catalog
-}
-
-fn settings(product: Product) -> ParseSettings {
-    let server = match product {
-        Product::MariaDb => ServerVersion { flavour: Flavour::MariaDb, number: 101_119 },
-        Product::Mysql => ServerVersion { flavour: Flavour::MySql, number: 90_704 },
-    };
-    ParseSettings {
-        server,
-        sql_mode: SqlMode::default(),
-        character_set: CharacterSet::Utf8mb4,
-        default_database: Some("shop".into()),
-        lower_case_table_names: false,
-    }
+/// As the proxy loads it, and what the server reads text by.
+fn load(server: &Mysql) -> (Arc<Catalog>, ParseSettings) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let target = Target::new(Host::Unix(server.socket()), "root", None);
+        let catalogs = Catalogs::spawn(target, Duration::from_hours(1));
+        let catalog = catalogs.refresh().await.unwrap();
+        let facts = catalogs.facts().unwrap();
+        let settings = ParseSettings {
+            server: facts.server,
+            sql_mode: facts.sql_mode.unwrap(),
+            character_set: CharacterSet::Utf8mb4,
+            default_database: Some("shop".into()),
+            lower_case_table_names: facts.lower_case_table_names,
+        };
+        (catalog, settings)
+    })
 }
 
 /// The statements of the analyser's own tables.
@@ -191,10 +165,9 @@ fn generated() -> Vec<String> {
     list
 }
 
-fn cases(product: Product, catalog: &Catalog, texts: &[String]) -> (Vec<Case>, usize) {
-    let settings = settings(product);
+fn cases(settings: &ParseSettings, catalog: &Catalog, texts: &[String]) -> (Vec<Case>, usize) {
     let temporary = HashSet::new();
-    let scope = Scope { catalog, settings: &settings, temporary: &temporary };
+    let scope = Scope { catalog, settings, temporary: &temporary };
     let mut cases = Vec::new();
     let mut refused = 0;
     for text in texts {
@@ -331,10 +304,10 @@ fn judge(product: Product) {
     let server = Mysql::start(product);
     server.sql(SCHEMA);
     server.sql("CREATE USER probe@localhost; GRANT SELECT ON shop.marker TO probe@localhost");
-    let catalog = catalog(&server);
+    let (catalog, settings) = load(&server);
     let mut texts = written();
     texts.extend(generated());
-    let (cases, refused) = cases(product, &catalog, &texts);
+    let (cases, refused) = cases(&settings, &catalog, &texts);
     let mut roles = String::new();
     let mut runs = Vec::new();
     for (case, found) in cases.iter().enumerate() {

@@ -3,13 +3,34 @@
 //! Every statement here runs under a search path of `pg_catalog` alone, so that unqualified names,
 //! operators among them, can mean nothing of a user's making.
 
+use tokio::io::AsyncWriteExt;
+
+use super::catalogs::{CHECK_MAX, Kept, Source};
 use super::client::{self, Bounds, Row};
-use super::connect::Connection;
-use super::definitions;
+use super::connect::{Connection, connect, within};
 use super::error::UpstreamError;
 use super::fingerprint::{self, Fingerprint};
 use super::loading::{Loading, Take};
+use super::login::Startup;
+use super::target::Target;
+use super::{APPLICATION_NAME, definitions};
 use crate::sql::catalog::{Catalog, Mark};
+use crate::wire::postgres::reply;
+
+/// Oldest server whose catalogs and functions are as the statements expect.
+const VERSION_MIN: u32 = 130_000;
+
+/// Proxies of one database tell each other when its definitions have changed. A channel belongs to one database.
+/// Nothing is sent but the notification itself, and nothing in it is believed: whoever hears it, looks.
+const LISTEN: &str = "LISTEN daypass_catalog";
+const NOTIFY: &str = "NOTIFY daypass_catalog";
+
+/// What the account may have set for its sessions must not change what our statements mean, nor end
+/// them. JIT would compile for longer than they run. Where the server has no statistics of its own catalogs yet
+/// (right after many tables were made) it takes them for small, and nested loops for cheap.
+const SESSION: &str = "SET search_path = pg_catalog, pg_temp; SET quote_all_identifiers = off; \
+    SET jit = off; SET enable_nestloop = off; SET statement_timeout = 0; SET lock_timeout = 0; \
+    SET idle_in_transaction_session_timeout = 0";
 
 /// One moment for all statements. Catalogs have no row-level security and no user code to run.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
@@ -240,4 +261,92 @@ pub async fn load(
 pub(super) fn finish(mut loading: Loading, server_version: u32) -> Catalog {
     definitions::propagate(&mut loading);
     loading.finish(server_version)
+}
+
+impl Kept for Catalog {
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn set_version(&mut self, version: u64) {
+        self.version = version;
+    }
+
+    fn same_content(&self, other: &Self) -> bool {
+        Self::same_content(self, other)
+    }
+}
+
+/// A connection that looks, and where the server stood at the last load.
+#[derive(Debug)]
+pub struct Watching {
+    connection: Connection,
+    fingerprint: Option<Fingerprint>,
+}
+
+impl Source for Target {
+    type Catalog = Catalog;
+    type Connection = Watching;
+    type Facts = Vec<(String, String)>;
+
+    async fn open(&self) -> Result<(Watching, Self::Facts), UpstreamError> {
+        let startup = Startup { application_name: APPLICATION_NAME.into(), ..Startup::default() };
+        let mut connection = connect(self, &startup).await?;
+        if connection.server_version < VERSION_MIN {
+            return Err(UpstreamError::TooOld(connection.server_version));
+        }
+        let mut parameters = connection.parameters.clone();
+        parameters.retain(|(name, _)| name != "application_name");
+        let settings = client::query(&mut connection, SESSION);
+        within(CHECK_MAX, "setting up the service connection", settings).await?;
+        // A server that cannot (a replica) leaves it at the interval.
+        let listening = accepted(&mut connection, LISTEN);
+        within(CHECK_MAX, "listening for other proxies", listening).await?;
+        Ok((Watching { connection, fingerprint: None }, parameters))
+    }
+
+    async fn changed(watching: &mut Watching) -> Result<bool, UpstreamError> {
+        // Whatever was said before this look begins is seen by it.
+        watching.connection.notified = false;
+        match &mut watching.fingerprint {
+            Some(known) => fingerprint::changed(&mut watching.connection, known).await,
+            None => Ok(true),
+        }
+    }
+
+    async fn load(
+        watching: &mut Watching,
+        known: Option<&Catalog>,
+    ) -> Result<Catalog, UpstreamError> {
+        let (catalog, fingerprint) = load(&mut watching.connection, known).await?;
+        watching.fingerprint = Some(fingerprint);
+        Ok(catalog)
+    }
+
+    async fn tell(watching: &mut Watching) -> Result<(), UpstreamError> {
+        accepted(&mut watching.connection, NOTIFY).await
+    }
+
+    async fn told(watching: &mut Watching) {
+        // That it breaks is found by the look that follows.
+        let _ = client::notified(&mut watching.connection).await;
+    }
+
+    async fn leave(mut watching: Watching) {
+        let mut goodbye = Vec::new();
+        reply::terminate(&mut goodbye);
+        let _ = watching.connection.stream.write_all(&goodbye).await;
+    }
+}
+
+/// Runs a statement that may be refused.
+async fn accepted(connection: &mut Connection, sql: &str) -> Result<(), UpstreamError> {
+    match client::query(connection, sql).await {
+        Ok(_) => Ok(()),
+        Err(UpstreamError::Failed { sqlstate, message }) => {
+            tracing::debug!(%sqlstate, %message, sql, "the server refuses");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -5,24 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use tokio::io::AsyncWriteExt;
+use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, sleep_until};
 
-use super::connect::{Connection, connect, within};
+use super::connect::within;
 use super::error::UpstreamError;
-use super::fingerprint::{self, Fingerprint};
-use super::login::Startup;
 use super::target::Target;
-use super::{APPLICATION_NAME, catalog, client};
-use crate::sql::catalog::Catalog;
-use crate::wire::postgres::reply;
 
 /// How often to look when nobody says otherwise.
 pub const INTERVAL: Duration = Duration::from_secs(5);
 /// Asking whether anything changed; a connection whose network has gone silent is given up after it.
-const CHECK_MAX: Duration = Duration::from_secs(15);
+pub(super) const CHECK_MAX: Duration = Duration::from_secs(15);
 /// Loading.
 const LOAD_MAX: Duration = Duration::from_secs(60);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -34,20 +28,6 @@ const SHARE: u32 = 50;
 /// look's time times [`HEARD_SHARE`]: everybody on the server may notify.
 const HEARD_PAUSE: Duration = Duration::from_millis(100);
 const HEARD_SHARE: u32 = 4;
-/// Proxies of one database tell each other when its definitions have changed. A channel belongs to one database.
-/// Nothing is sent but the notification itself, and nothing in it is believed: whoever hears it, looks.
-const LISTEN: &str = "LISTEN daypass_catalog";
-const NOTIFY: &str = "NOTIFY daypass_catalog";
-/// Oldest server whose catalogs and functions are as the statements expect.
-const VERSION_MIN: u32 = 130_000;
-
-/// What the account may have set for its sessions must not change what our statements mean, nor end
-/// them. JIT would compile for longer than they run. Where the server has no statistics of its own catalogs yet
-/// (right after many tables were made) it takes them for small, and nested loops for cheap.
-const SESSION: &str = "SET search_path = pg_catalog, pg_temp; SET quote_all_identifiers = off; \
-    SET jit = off; SET enable_nestloop = off; SET statement_timeout = 0; SET lock_timeout = 0; \
-    SET idle_in_transaction_session_timeout = 0";
-
 /// Versions are given out once a process, so that no two catalogs share one, whatever server they are
 /// of and however often the configuration is reloaded.
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
@@ -63,55 +43,114 @@ pub struct Status {
     pub error: Option<String>,
 }
 
+/// What of a catalog the task needs to know.
+pub trait Kept: Send + Sync + 'static {
+    /// What it was given.
+    fn version(&self) -> u64;
+    /// Gives it one.
+    fn set_version(&mut self, version: u64);
+    /// Whether both say the same, whatever their versions.
+    fn same_content(&self, other: &Self) -> bool;
+}
+
+/// Where a catalog comes from: a server, and how that is asked.
+pub trait Source: Send + Sync + Sized + 'static {
+    /// What is kept.
+    type Catalog: Kept;
+    /// What looks are made over, and what it knows from the last one: that means nothing to another server, and a
+    /// connection made anew may lead to one.
+    type Connection: Send + Sync;
+    /// What a login tells beside.
+    type Facts: Send + Sync + 'static;
+
+    /// Connects, within the time that the target gives.
+    fn open(
+        &self,
+    ) -> impl Future<Output = Result<(Self::Connection, Self::Facts), UpstreamError>> + Send;
+
+    /// Whether anything may have changed since the last load over this connection; `true` where that is not
+    /// known for less than a load.
+    fn changed(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<bool, UpstreamError>> + Send;
+
+    /// Loads. `known` was loaded over this connection.
+    fn load(
+        connection: &mut Self::Connection,
+        known: Option<&Self::Catalog>,
+    ) -> impl Future<Output = Result<Self::Catalog, UpstreamError>> + Send;
+
+    /// Tells the other proxies that something may have changed, where the server passes that on.
+    fn tell(
+        _connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), UpstreamError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Returns once another proxy has told this one, or the connection has broken.
+    fn told(_connection: &mut Self::Connection) -> impl Future<Output = ()> + Send {
+        pending()
+    }
+
+    /// Says goodbye. The server finds out from the closed socket otherwise.
+    fn leave(connection: Self::Connection) -> impl Future<Output = ()> + Send;
+}
+
 /// The names of one server. Cheap to clone; the task ends with the last clone.
-#[derive(Clone)]
-pub struct Catalogs {
-    shared: Arc<Shared>,
-    current: watch::Receiver<Option<Arc<Catalog>>>,
-    requests: mpsc::Sender<Request>,
+pub struct Catalogs<S: Source = Target> {
+    shared: Arc<Shared<S::Facts>>,
+    current: watch::Receiver<Option<Arc<S::Catalog>>>,
+    requests: mpsc::Sender<Request<S::Catalog>>,
 }
 
-struct Shared {
+impl<S: Source> Clone for Catalogs<S> {
+    fn clone(&self) -> Self {
+        let (shared, current) = (Arc::clone(&self.shared), self.current.clone());
+        Self { shared, current, requests: self.requests.clone() }
+    }
+}
+
+struct Shared<F> {
     status: Mutex<Status>,
-    parameters: ArcSwap<Vec<(String, String)>>,
+    facts: ArcSwapOption<F>,
 }
 
-type Request = oneshot::Sender<Result<Arc<Catalog>, UpstreamError>>;
+type Request<C> = oneshot::Sender<Result<Arc<C>, UpstreamError>>;
 
-impl Catalogs {
+impl<S: Source> Catalogs<S> {
     /// Starts looking at once, and then every `interval`. Needs a Tokio runtime.
-    pub fn spawn(target: Target, interval: Duration) -> Self {
-        Self::begin(target, interval, None, Arc::default())
+    pub fn spawn(source: S, interval: Duration) -> Self {
+        Self::begin(source, interval, None, None)
     }
 
     /// Starts where another stands that looks at the same names by another way: with a new password, say.
     /// So nobody has to wait for the first load. Needs a Tokio runtime.
-    pub fn succeed(&self, target: Target, interval: Duration) -> Self {
-        Self::begin(target, interval, self.current(), self.parameters())
+    pub fn succeed(&self, source: S, interval: Duration) -> Self {
+        Self::begin(source, interval, self.current(), self.facts())
     }
 
     fn begin(
-        target: Target,
+        source: S,
         interval: Duration,
-        known: Option<Arc<Catalog>>,
-        parameters: Arc<Vec<(String, String)>>,
+        known: Option<Arc<S::Catalog>>,
+        facts: Option<Arc<S::Facts>>,
     ) -> Self {
-        let shared =
-            Arc::new(Shared { status: Mutex::default(), parameters: ArcSwap::new(parameters) });
+        let shared = Shared { status: Mutex::default(), facts: ArcSwapOption::new(facts) };
+        let shared = Arc::new(shared);
         let (publish, current) = watch::channel(known);
         let (requests, inbox) = mpsc::channel(64);
-        let keeper = Keeper { target, interval, shared: Arc::clone(&shared), publish, known: None };
+        let keeper = Keeper { source, interval, shared: Arc::clone(&shared), publish, known: None };
         tokio::spawn(keeper.run(inbox));
         Self { shared, current, requests }
     }
 
     /// The catalog as last seen; `None` before the first load.
-    pub fn current(&self) -> Option<Arc<Catalog>> {
+    pub fn current(&self) -> Option<Arc<S::Catalog>> {
         self.current.borrow().clone()
     }
 
     /// Follows the catalog. A value is sent only when its content differs from the one before.
-    pub fn watch(&self) -> watch::Receiver<Option<Arc<Catalog>>> {
+    pub fn watch(&self) -> watch::Receiver<Option<Arc<S::Catalog>>> {
         self.current.clone()
     }
 
@@ -120,7 +159,7 @@ impl Catalogs {
     ///
     /// # Errors
     /// When the server cannot be asked.
-    pub async fn refresh(&self) -> Result<Arc<Catalog>, UpstreamError> {
+    pub async fn refresh(&self) -> Result<Arc<S::Catalog>, UpstreamError> {
         let (request, answer) = oneshot::channel();
         self.requests.send(request).await.map_err(|_| UpstreamError::Stopped)?;
         answer.await.unwrap_or(Err(UpstreamError::Stopped))
@@ -131,20 +170,27 @@ impl Catalogs {
         self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What the service account's login was last told; `None` before the first one.
+    pub fn facts(&self) -> Option<Arc<S::Facts>> {
+        self.shared.facts.load_full()
+    }
+}
+
+impl Catalogs {
     /// ParameterStatus as the service account's login was last told; empty before the first one.
     /// `application_name` is that of Daypass and left out.
     pub fn parameters(&self) -> Arc<Vec<(String, String)>> {
-        self.shared.parameters.load_full()
+        self.facts().unwrap_or_default()
     }
 }
 
 /// The task.
-struct Keeper {
-    target: Target,
+struct Keeper<S: Source> {
+    source: S,
     interval: Duration,
-    shared: Arc<Shared>,
-    publish: watch::Sender<Option<Arc<Catalog>>>,
-    known: Option<Known>,
+    shared: Arc<Shared<S::Facts>>,
+    publish: watch::Sender<Option<Arc<S::Catalog>>>,
+    known: Option<Known<S>>,
 }
 
 /// Why the task looks.
@@ -156,18 +202,16 @@ enum Cause {
     Heard,
 }
 
-/// What belongs to one connection: a fingerprint means nothing to another server, and a connection
-/// made anew may lead to one.
-struct Known {
-    connection: Connection,
-    fingerprint: Fingerprint,
-    catalog: Arc<Catalog>,
+/// What was loaded, and the connection that it came over.
+struct Known<S: Source> {
+    connection: S::Connection,
+    catalog: Arc<S::Catalog>,
 }
 
-impl Keeper {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+impl<S: Source> Keeper<S> {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Request<S::Catalog>>) {
         let mut backoff = BACKOFF_MIN;
-        let mut waiting: Vec<Request> = Vec::new();
+        let mut waiting: Vec<Request<S::Catalog>> = Vec::new();
         let mut cause = Cause::Own;
         loop {
             let start = Instant::now();
@@ -201,16 +245,13 @@ impl Keeper {
                 waiting.push(request);
             }
         }
-        if let Some(Known { mut connection, .. }) = self.known {
-            let mut goodbye = Vec::new();
-            reply::terminate(&mut goodbye);
-            // The server finds out from the closed socket otherwise.
-            let _ = connection.stream.write_all(&goodbye).await;
+        if let Some(Known { connection, .. }) = self.known {
+            S::leave(connection).await;
         }
     }
 
     /// A connection that has died since the last look is no failure yet.
-    async fn look_or_look_again(&mut self, cause: Cause) -> Result<Arc<Catalog>, UpstreamError> {
+    async fn look_or_look_again(&mut self, cause: Cause) -> Result<Arc<S::Catalog>, UpstreamError> {
         let had_connection = self.known.is_some();
         match self.look(cause).await {
             Err(_) if had_connection => self.look(cause).await,
@@ -218,14 +259,16 @@ impl Keeper {
         }
     }
 
-    async fn look(&mut self, cause: Cause) -> Result<Arc<Catalog>, UpstreamError> {
+    async fn look(&mut self, cause: Cause) -> Result<Arc<S::Catalog>, UpstreamError> {
         // Taken out, so that a connection that failed or was given up half-way is dropped.
         let known = match self.known.take() {
-            None => self.load(self.connect().await?, None, cause).await?,
+            None => {
+                let (connection, facts) = self.source.open().await?;
+                self.shared.facts.store(Some(Arc::new(facts)));
+                self.load(connection, None, cause).await?
+            }
             Some(mut known) => {
-                // Whatever was said before this look begins is seen by it.
-                known.connection.notified = false;
-                let check = fingerprint::changed(&mut known.connection, &mut known.fingerprint);
+                let check = S::changed(&mut known.connection);
                 if within(CHECK_MAX, "asking for changes of the catalog", check).await? {
                     self.load(known.connection, Some(known.catalog), cause).await?
                 } else {
@@ -238,55 +281,39 @@ impl Keeper {
         Ok(catalog)
     }
 
-    async fn connect(&self) -> Result<Connection, UpstreamError> {
-        let startup = Startup { application_name: APPLICATION_NAME.into(), ..Startup::default() };
-        let mut connection = connect(&self.target, &startup).await?;
-        if connection.server_version < VERSION_MIN {
-            return Err(UpstreamError::TooOld(connection.server_version));
-        }
-        let mut parameters = connection.parameters.clone();
-        parameters.retain(|(name, _)| name != "application_name");
-        self.shared.parameters.store(Arc::new(parameters));
-        let settings = client::query(&mut connection, SESSION);
-        within(CHECK_MAX, "setting up the service connection", settings).await?;
-        // A server that cannot (a replica) leaves it at the interval.
-        accepted(client::query(&mut connection, LISTEN), "listening for other proxies").await?;
-        Ok(connection)
-    }
-
     /// `since` was read over this connection.
     async fn load(
         &self,
-        mut connection: Connection,
-        since: Option<Arc<Catalog>>,
+        mut connection: S::Connection,
+        since: Option<Arc<S::Catalog>>,
         cause: Cause,
-    ) -> Result<Known, UpstreamError> {
+    ) -> Result<Known<S>, UpstreamError> {
         // The others are told first, so that they look while this one loads. What was heard is not passed on:
         // whoever listens has heard it, too.
         if cause == Cause::Own && self.publish.borrow().is_some() {
-            accepted(client::query(&mut connection, NOTIFY), "telling other proxies").await?;
+            within(CHECK_MAX, "telling other proxies", S::tell(&mut connection)).await?;
         }
-        let load = catalog::load(&mut connection, since.as_deref());
-        let (mut fresh, fingerprint) = within(LOAD_MAX, "loading the catalog", load).await?;
+        let load = S::load(&mut connection, since.as_deref());
+        let mut fresh = within(LOAD_MAX, "loading the catalog", load).await?;
         let before = self.publish.borrow().clone();
         let catalog = match before {
             Some(before) if before.same_content(&fresh) => before,
             _ => {
-                fresh.version = VERSIONS.fetch_add(1, Ordering::Relaxed);
+                fresh.set_version(VERSIONS.fetch_add(1, Ordering::Relaxed));
                 let fresh = Arc::new(fresh);
                 self.publish.send_replace(Some(Arc::clone(&fresh)));
                 fresh
             }
         };
-        Ok(Known { connection, fingerprint, catalog })
+        Ok(Known { connection, catalog })
     }
 
-    fn report(&self, result: &Result<Arc<Catalog>, UpstreamError>) {
+    fn report(&self, result: &Result<Arc<S::Catalog>, UpstreamError>) {
         let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(catalog) => {
                 *status = Status {
-                    version: Some(catalog.version),
+                    version: Some(catalog.version()),
                     confirmed: Some(Instant::now()),
                     error: None,
                 };
@@ -296,29 +323,14 @@ impl Keeper {
     }
 }
 
-/// Returns once another session has notified this connection, and not before `from`. A connection that breaks
-/// meanwhile is worth a look, too.
-async fn hear(known: Option<&mut Known>, from: Instant) {
+/// Returns once another proxy has told this one, and not before `from`. A connection that breaks meanwhile is
+/// worth a look, too.
+async fn hear<S: Source>(known: Option<&mut Known<S>>, from: Instant) {
     match known {
         None => pending().await,
         Some(known) => {
-            let _ = client::notified(&mut known.connection).await;
+            S::told(&mut known.connection).await;
             sleep_until(from.into()).await;
         }
-    }
-}
-
-/// A statement that may be refused.
-async fn accepted(
-    statement: impl Future<Output = Result<Vec<Vec<Option<String>>>, UpstreamError>>,
-    what: &'static str,
-) -> Result<(), UpstreamError> {
-    match within(CHECK_MAX, what, statement).await {
-        Ok(_) => Ok(()),
-        Err(UpstreamError::Failed { sqlstate, message }) => {
-            tracing::debug!(%sqlstate, %message, what, "the server refuses");
-            Ok(())
-        }
-        Err(error) => Err(error),
     }
 }

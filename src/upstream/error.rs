@@ -114,6 +114,9 @@ pub enum UpstreamError {
     /// A server before PostgreSQL 13, or one that does not tell its version.
     #[error("server_version_num {0} is too old; PostgreSQL 13 or later is needed")]
     TooOld(u32),
+    /// A server before MariaDB 10.6 or MySQL 8.0.
+    #[error("version {0:?} is too old; MariaDB 10.6 or MySQL 8.0 or later is needed")]
+    MysqlTooOld(Box<str>),
     /// The catalog has something that its reader does not know.
     #[error("the server's catalog holds something unknown: {0}")]
     Catalog(String),

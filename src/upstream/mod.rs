@@ -4,7 +4,7 @@
 //! - [`connect()`]: resolve, connect, TLS and login under one deadline; [`login`] is its machine
 //! - [`cancel()`], [`terminate`]: stopping a backend
 //! - [`client`]: statements of our own
-//! - [`catalogs`]: the server's names, kept current; [`catalog`] loads them once, [`fingerprint`]
+//! - [`catalogs`]: a server's names, kept current; [`catalog`] loads them once, [`fingerprint`]
 //!   tells cheaply whether they changed; `definitions` loads what definitions do as their user
 //! - [`mysql`]: likewise for MySQL and MariaDB, as far as it differs
 //! - [`roles`]: the second lock, roles in the database itself

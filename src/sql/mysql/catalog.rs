@@ -14,6 +14,13 @@ pub struct Catalog {
     pub loadable: HashSet<Box<str>>,
 }
 
+impl Catalog {
+    /// Whether both say the same, whatever their versions.
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.databases == other.databases && self.loadable == other.loadable
+    }
+}
+
 /// One database's objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Database {

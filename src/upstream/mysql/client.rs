@@ -8,19 +8,90 @@ use crate::upstream::client::Bounds;
 use crate::upstream::connect::broken;
 use crate::upstream::error::UpstreamError;
 use crate::wire::mysql::command;
-use crate::wire::mysql::packet::{HEADER_BYTES, PAYLOAD_MAX, Reader, Violation, header};
+use crate::wire::mysql::packet::{HEADER_BYTES, Reader, Violation, header, payload};
 use crate::wire::mysql::reply::{Event, Expect, Reply, Step};
 use crate::wire::mysql::response::Failure;
 
-/// Values of a row; `None` is NULL.
-pub type Row = Vec<Option<String>>;
+/// One row of a result in text, its values not yet taken apart.
+#[derive(Clone, Debug)]
+pub struct Row<'a> {
+    values: Reader<'a>,
+    left: u64,
+}
 
-/// Runs a statement and returns the rows of its results as text, one after the other.
+impl<'a> Row<'a> {
+    /// Reads the payload of a row of that many values.
+    pub fn new(payload: &'a [u8], width: u64) -> Self {
+        Self { values: Reader::new("row", payload), left: width }
+    }
+
+    /// The next value; `None` inside is NULL.
+    ///
+    /// # Errors
+    /// When there is none, it does not end, or it is not UTF-8.
+    pub fn value(&mut self) -> Result<Option<&'a str>, Violation> {
+        self.left = self.left.checked_sub(1).ok_or(self.values.malformed())?;
+        let mut ahead = self.values.clone();
+        if ahead.byte()? == NULL {
+            self.values = ahead;
+            return Ok(None);
+        }
+        self.values.lenenc_str().map(Some)
+    }
+
+    /// The next value, which is not NULL.
+    ///
+    /// # Errors
+    /// As for [`Row::value`], and when it is NULL.
+    pub fn text(&mut self) -> Result<&'a str, Violation> {
+        self.value()?.ok_or(self.values.malformed())
+    }
+
+    /// All that are left.
+    ///
+    /// # Errors
+    /// As for [`Row::value`], and when bytes are left over.
+    pub fn rest(mut self) -> Result<Vec<Option<String>>, Violation> {
+        let values = (0..self.left).map(|_| Ok(self.value()?.map(str::to_owned))).collect();
+        self.values.end()?;
+        values
+    }
+}
+
+/// What stands in place of a value that is NULL.
+const NULL: u8 = 0xfb;
+
+/// Runs a statement and returns the rows of its results as text, one after the other; `None` is NULL.
 ///
 /// # Errors
 /// When the statement fails, the result is larger than [`Bounds::default`], a value is not UTF-8, or the
 /// connection breaks. After anything but [`UpstreamError::MysqlFailed`] the connection is of no more use.
-pub async fn query(connection: &mut Connection, sql: &str) -> Result<Vec<Row>, UpstreamError> {
+pub async fn query(
+    connection: &mut Connection,
+    sql: &str,
+) -> Result<Vec<Vec<Option<String>>>, UpstreamError> {
+    let mut rows = Vec::new();
+    each_row(connection, sql, Bounds::default(), |row| {
+        rows.push(row.rest()?);
+        Ok(())
+    })
+    .await?;
+    Ok(rows)
+}
+
+/// Runs a statement and hands over the rows of its results one by one, holding only one.
+///
+/// Not to be given up half-way and then used again: the connection refuses that, as
+/// [`UpstreamError::Interrupted`].
+///
+/// # Errors
+/// As for [`query`], and what `take` fails with.
+pub async fn each_row(
+    connection: &mut Connection,
+    sql: &str,
+    bounds: Bounds,
+    mut take: impl FnMut(Row<'_>) -> Result<(), UpstreamError>,
+) -> Result<(), UpstreamError> {
     if std::mem::replace(&mut connection.busy, true) {
         return Err(UpstreamError::Interrupted);
     }
@@ -28,14 +99,15 @@ pub async fn query(connection: &mut Connection, sql: &str) -> Result<Vec<Row>, U
     command::query(&mut out, sql.as_bytes(), connection.capabilities);
     connection.stream.write_all(&out).await.map_err(broken)?;
     connection.stream.flush().await.map_err(broken)?;
-    let mut answer = Answer::new(Reply::new(Expect::Results, connection.capabilities, 1));
+    let reply = Reply::new(Expect::Results, connection.capabilities, 1);
+    let mut answer = Answer::new(reply, bounds);
     loop {
-        while let Some(taken) = answer.take(&connection.buffer)? {
+        while let Some(taken) = answer.advance(&connection.buffer, &mut take)? {
             connection.buffer.advance(taken);
         }
         if answer.reply.is_over() {
             connection.busy = false;
-            return answer.failure.map_or(Ok(answer.rows), Err);
+            return answer.failure.map_or(Ok(()), Err);
         }
         connection.buffer.reserve(32 << 10);
         if connection.stream.read_buf(&mut connection.buffer).await.map_err(broken)? == 0 {
@@ -47,98 +119,95 @@ pub async fn query(connection: &mut Connection, sql: &str) -> Result<Vec<Row>, U
 /// A reply as it comes, its rows read.
 struct Answer {
     reply: Reply,
-    /// What has passed of columns and rows, up to the next packet that says something.
+    bounds: Bounds,
+    /// What has passed of columns and rows and is not a whole one yet.
     passed: Vec<u8>,
     /// Columns that still pass before rows do.
     columns: u64,
     /// Of the result that is under way.
     width: u64,
-    rows: Vec<Row>,
     failure: Option<UpstreamError>,
+    rows: u64,
     bytes: u64,
 }
 
 impl Answer {
-    fn new(reply: Reply) -> Self {
-        let (passed, rows) = (Vec::new(), Vec::new());
-        Self { reply, passed, columns: 0, width: 0, rows, failure: None, bytes: 0 }
+    fn new(reply: Reply, bounds: Bounds) -> Self {
+        let passed = Vec::new();
+        Self { reply, bounds, passed, columns: 0, width: 0, failure: None, rows: 0, bytes: 0 }
     }
 
     /// Takes what stands at the head of `input`: how many bytes; `None` when more are needed.
-    fn take(&mut self, input: &[u8]) -> Result<Option<usize>, UpstreamError> {
-        let bounds = Bounds::default();
+    fn advance(
+        &mut self,
+        input: &[u8],
+        take: &mut impl FnMut(Row<'_>) -> Result<(), UpstreamError>,
+    ) -> Result<Option<usize>, UpstreamError> {
         let (taken, event) = match self.reply.advance(input)? {
             Step::Read => return Ok(None),
             Step::Pass(bytes) => (bytes, None),
             Step::Packet { bytes, event } => (bytes, Some(event)),
         };
         self.bytes += taken as u64;
-        if self.bytes > bounds.bytes_max {
-            return Err(UpstreamError::TooLarge { max: bounds.bytes_max, unit: "bytes" });
+        if self.bytes > self.bounds.bytes_max {
+            return Err(UpstreamError::TooLarge { max: self.bounds.bytes_max, unit: "bytes" });
         }
         match event {
-            None => self.passed.extend_from_slice(input.get(..taken).unwrap_or_default()),
-            Some(event) => self.event(&event)?,
+            None => {
+                self.passed.extend_from_slice(input.get(..taken).unwrap_or_default());
+                self.read_rows(take)?;
+            }
+            Some(Event::Columns(count)) => (self.columns, self.width) = (count, count),
+            Some(Event::Failure(failure)) => self.failure = Some(failed(&failure)),
+            // A server asks for a file only when the client said that it gives such.
+            Some(Event::LocalInfile(_)) => {
+                return Err(Violation::Unexpected("request for a local file").into());
+            }
+            Some(_) => {}
         }
         Ok(Some(taken))
     }
 
-    fn event(&mut self, event: &Event<'_>) -> Result<(), UpstreamError> {
-        match event {
-            Event::Columns(count) => (self.columns, self.width) = (*count, *count),
-            Event::RowsEnd { .. } => self.read_rows()?,
-            Event::Failure(failure) => self.failure = Some(failed(failure)),
-            // A server asks for a file only when the client said that it gives such.
-            Event::LocalInfile(_) => {
-                return Err(Violation::Unexpected("request for a local file").into());
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Reads what has passed: first the columns, then rows.
-    fn read_rows(&mut self) -> Result<(), UpstreamError> {
-        let passed = std::mem::take(&mut self.passed);
+    /// Reads the whole packets of what has passed: first the columns, then rows.
+    fn read_rows(
+        &mut self,
+        take: &mut impl FnMut(Row<'_>) -> Result<(), UpstreamError>,
+    ) -> Result<(), UpstreamError> {
+        let mut passed = std::mem::take(&mut self.passed);
         let mut rest = &passed[..];
-        while !rest.is_empty() {
-            let mut body = Vec::new();
-            while let Some(header) = header(rest) {
-                body.extend_from_slice(rest.get(HEADER_BYTES..header.total()).unwrap_or_default());
-                rest = rest.get(header.total()..).unwrap_or_default();
-                if header.length < PAYLOAD_MAX {
-                    break;
-                }
-            }
+        while let Some(packet) = whole(rest) {
+            let (message, after) = rest.split_at(packet);
+            rest = after;
             if self.columns > 0 {
                 self.columns -= 1;
                 continue;
             }
-            let max = Bounds::default().rows_max;
-            if self.rows.len() as u64 >= max {
-                return Err(UpstreamError::TooLarge { max, unit: "rows" });
+            self.rows += 1;
+            if self.rows > self.bounds.rows_max {
+                return Err(UpstreamError::TooLarge { max: self.bounds.rows_max, unit: "rows" });
             }
-            self.rows.push(row(&body, self.width)?);
+            take(Row::new(&payload(message), self.width))?;
         }
+        let read = passed.len() - rest.len();
+        passed.drain(..read);
+        self.passed = passed;
         Ok(())
     }
 }
 
-/// Reads a row in the text protocol.
-fn row(payload: &[u8], width: u64) -> Result<Row, Violation> {
-    let mut body = Reader::new("row", payload);
-    let mut row = Row::new();
-    for _ in 0..width {
-        let mut ahead = body.clone();
-        row.push(if ahead.byte()? == 0xfb {
-            body = ahead;
-            None
-        } else {
-            Some(body.lenenc_str()?.to_owned())
-        });
+/// How long the message at the head is, its continuations with it; `None` when it is not all there.
+fn whole(bytes: &[u8]) -> Option<usize> {
+    let mut end = 0;
+    loop {
+        let header = header(bytes.get(end..)?)?;
+        end += header.total();
+        if end > bytes.len() {
+            return None;
+        }
+        if !header.continues() {
+            return Some(end);
+        }
     }
-    body.end()?;
-    Ok(row)
 }
 
 fn failed(failure: &Failure<'_>) -> UpstreamError {
@@ -166,16 +235,21 @@ mod tests {
             let (columns, status) = (["x", "y"], Status::AUTOCOMMIT);
             report::result(&mut bytes, &mut 1, &columns, &rows, Form::Text, status, capabilities);
             for piece in [1, 5, bytes.len()] {
-                let mut answer = Answer::new(Reply::new(Expect::Results, capabilities, 1));
-                let mut buffer = Vec::new();
+                let reply = Reply::new(Expect::Results, capabilities, 1);
+                let mut answer = Answer::new(reply, Bounds::default());
+                let (mut buffer, mut found) = (Vec::new(), Vec::new());
+                let mut take = |row: Row<'_>| {
+                    found.push(row.rest()?);
+                    Ok(())
+                };
                 for piece in bytes.chunks(piece) {
                     buffer.extend_from_slice(piece);
-                    while let Some(taken) = answer.take(&buffer).unwrap() {
+                    while let Some(taken) = answer.advance(&buffer, &mut take).unwrap() {
                         buffer.drain(..taken);
                     }
                 }
                 assert!(answer.reply.is_over());
-                assert_eq!(answer.rows, rows);
+                assert_eq!(found, rows);
             }
         }
     }
@@ -183,7 +257,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_a_row_panic(payload: Vec<u8>, width in 0..5_u64) {
-            let _ = row(&payload, width);
+            let _ = Row::new(&payload, width).rest();
         }
     }
 }

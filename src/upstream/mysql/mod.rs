@@ -1,11 +1,13 @@
 //! MySQL and MariaDB servers: where they are, dialling and logging in, statements of our own.
 
+pub mod catalog;
 pub mod client;
 pub mod connect;
 pub mod login;
 pub mod rsa;
 pub mod target;
 
+pub use catalog::Facts;
 pub use client::query;
 pub use connect::{Connection, connect};
 pub use login::Startup;
