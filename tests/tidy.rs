@@ -53,6 +53,8 @@ const ORDER: &[Floor] = &[
             "upstream::roles::acl",
             "upstream::roles::plan",
             "upstream::roles::action",
+            "upstream::mysql::accounts::names",
+            "upstream::mysql::accounts::rights",
         ],
         shell: &["upstream"],
     },

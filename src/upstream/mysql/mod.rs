@@ -1,5 +1,6 @@
 //! MySQL and MariaDB servers: where they are, dialling and logging in, statements of our own.
 
+pub mod accounts;
 pub mod catalog;
 pub mod client;
 pub mod connect;

@@ -119,7 +119,7 @@ impl Names {
 }
 
 /// A value of its own for each purpose; no name has a NUL, so the parts cannot run into each other.
-fn derive(key: &Secret, purpose: &str, parts: &[&str]) -> [u8; 32] {
+pub(in crate::upstream) fn derive(key: &Secret, purpose: &str, parts: &[&str]) -> [u8; 32] {
     let mut text = format!("daypass second lock\0{purpose}");
     for part in parts {
         text.push('\0');
@@ -128,7 +128,7 @@ fn derive(key: &Secret, purpose: &str, parts: &[&str]) -> [u8; 32] {
     hmac(key.expose(), &[text.as_bytes()])
 }
 
-fn hex(bytes: &[u8], digits: usize) -> String {
+pub(in crate::upstream) fn hex(bytes: &[u8], digits: usize) -> String {
     let mut text = String::with_capacity(digits);
     for byte in bytes.iter().take(digits.div_ceil(2)) {
         // A String takes everything.
@@ -138,7 +138,7 @@ fn hex(bytes: &[u8], digits: usize) -> String {
     text
 }
 
-fn are_digits(text: &str, count: usize) -> bool {
+pub(in crate::upstream) fn are_digits(text: &str, count: usize) -> bool {
     text.len() == count && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
