@@ -16,6 +16,9 @@ use super::{Conversation, Current, Link, Work};
 /// How long a server has to answer a KILL QUERY before the connection is ended.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long until it is killed once more: a KILL QUERY that comes before its statement has begun hits nothing.
+const CANCEL_AGAIN: Duration = Duration::from_millis(500);
+
 impl Conversation {
     /// The principal's grants have changed: what runs without one any more is cancelled.
     pub fn on_grants(&mut self, held: HeldGrants, now: Timestamp, out: &mut Output) {
@@ -27,19 +30,24 @@ impl Conversation {
     pub fn on_timer(&mut self, now: Timestamp, out: &mut Output) {
         self.looked = now;
         self.cancel_what_ended(now, out);
-        if let Some((_, since)) = &self.doomed
-            && *since + CANCEL_PATIENCE <= now
-            && !self.terminated
-        {
+        let Some((_, since)) = &self.doomed else { return };
+        if self.terminated {
+            return;
+        }
+        if *since + CANCEL_PATIENCE <= now {
             self.terminated = true;
             out.command(Command::TerminateUpstream);
+        } else if self.canceled + CANCEL_AGAIN <= now {
+            self.canceled = now;
+            self.cancel(out);
         }
     }
 
     /// When [`Self::on_timer`] is due next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         if let Some((_, since)) = &self.doomed {
-            return (!self.terminated).then(|| *since + CANCEL_PATIENCE);
+            let next = (self.canceled + CANCEL_AGAIN).min(*since + CANCEL_PATIENCE);
+            return (!self.terminated).then_some(next);
         }
         if !self.is_busy() {
             return None;
@@ -63,6 +71,7 @@ impl Conversation {
         }
         let Some(ended) = self.ended_under_way(now) else { return };
         self.doomed = Some((ended, now));
+        self.canceled = now;
         self.cancel(out);
     }
 

@@ -126,6 +126,8 @@ pub struct Conversation {
     absorbs: bool,
     /// What runs is being cancelled because its grant ended, and since when.
     doomed: Option<(Ended, Timestamp)>,
+    /// When it was last killed.
+    canceled: Timestamp,
     terminated: bool,
     /// When the timer was last heard: what had expired by then has been dealt with.
     looked: Timestamp,
@@ -270,6 +272,7 @@ impl Conversation {
             canceling: false,
             absorbs: false,
             doomed: None,
+            canceled: Timestamp::from_micros(0),
             terminated: false,
             looked: Timestamp::from_micros(0),
             file: FileUnderWay::default(),

@@ -128,10 +128,14 @@ fn a_server_that_does_not_heed_a_kill_loses_its_connection() {
     house.server.answers.push_back(Answer::Never);
     house.query("SELECT a FROM t1");
     house.revokes();
-    let due = house.machine.next_deadline().unwrap();
-    house.now = due;
-    house.machine.on_timer(due, &mut house.out);
-    house.apply();
+    while !house.pending.contains(&Wish::TerminateUpstream) {
+        let due = house.machine.next_deadline().unwrap();
+        assert!(due > house.now && due <= at(105));
+        house.now = due;
+        house.machine.on_timer(due, &mut house.out);
+        house.apply();
+    }
+    assert_eq!(house.machine.next_deadline(), None);
     assert!(house.pending.contains(&Wish::TerminateUpstream));
     house.settle();
     assert!(house.closed);
@@ -143,6 +147,23 @@ fn a_server_that_does_not_heed_a_kill_loses_its_connection() {
     );
     house.assert_trail();
     assert_eq!(house.records(), ["allow SELECT", "Unknown 0"]);
+}
+
+#[test]
+fn a_kill_that_comes_too_early_is_repeated() {
+    let mut house = reads();
+    house.cancels_wait = true;
+    house.server.answers.push_back(Answer::Never);
+    house.query("SELECT a FROM t1");
+    house.revokes();
+    house.pending.clear();
+    house.machine.on_cancel_done();
+    house.cancels_wait = false;
+    house.now = house.machine.next_deadline().unwrap();
+    house.machine.on_timer(house.now, &mut house.out);
+    house.apply();
+    house.settle();
+    assert!(house.told(Expect::Results)[0].starts_with("1317 70100"));
 }
 
 #[test]
