@@ -1,9 +1,6 @@
 //! Dialling, logging in and asking, against a real MariaDB and a real MySQL.
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may stop")]
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::{Mysql, Product, products_available};
 use daypass::secret::Secret;
 use daypass::upstream::UpstreamError;
 use daypass::upstream::mysql::{Connection, Host, Startup, Target, connect, query};
@@ -11,7 +8,6 @@ use daypass::upstream::target::{Roots, TlsMode};
 use daypass::wire::mysql::capability::Capabilities;
 use daypass::wire::mysql::command::{self, LAST_PREPARED};
 use daypass::wire::mysql::reply::{Event, Expect, Reply, Step};
-use support::{Mysql, Product, products_available};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn tcp(server: &Mysql, user: &str) -> Target {
@@ -123,7 +119,7 @@ async fn a_refusal_tells_the_servers_reason() {
 async fn a_certificate_of_somebody_else_is_not_believed() {
     for server in products_available().into_iter().map(Mysql::start) {
         let other = tempfile::tempdir().unwrap();
-        let stranger = support::Certificates::make(other.path());
+        let stranger = crate::support::Certificates::make(other.path());
         let roots = Roots::File(stranger.ca);
         let user = users(&server)[0];
         let mut target = tls(&server, user);

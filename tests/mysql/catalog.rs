@@ -1,24 +1,13 @@
 //! Loading the names of a real MariaDB and a real MySQL, and keeping them.
-#![allow(
-    clippy::allow_attributes,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test may stop"
-)]
-#![allow(dead_code, reason = "the support is shared with other tests")]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{Mysql, Product, products_available};
 use daypass::sql::mysql::catalog::{Catalog, Security, Table, TableKind, View};
 use daypass::sql::mysql::{CharacterSet, Flavour, SqlMode};
 use daypass::upstream::client::Bounds;
 use daypass::upstream::mysql::{Host, Startup, Target, client, connect};
 use daypass::upstream::{Catalogs, UpstreamError};
-use support::{Mysql, Product, products_available};
 
 const NEVER: Duration = Duration::from_secs(3_600);
 

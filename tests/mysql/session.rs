@@ -1,20 +1,10 @@
 //! The conversation of a MySQL session against real servers: what the machine sends is taken, and what they
 //! answer is understood.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test may stop"
-)]
-
-#[path = "support/mod.rs"]
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Mysql, Product, products_available};
 use bytes::{Buf, BytesMut};
 use daypass::audit::record::{AuditRecord, Client, Kind, Verdict};
 use daypass::audit::redact;
@@ -35,7 +25,6 @@ use daypass::upstream::mysql::{Connection, Host, Startup, Target, connect, query
 use daypass::wire::mysql::capability::Capabilities;
 use daypass::wire::mysql::command;
 use daypass::wire::mysql::reply::{Event, Expect, Reply, Step};
-use support::{Mysql, Product, products_available};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);

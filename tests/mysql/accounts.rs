@@ -1,19 +1,9 @@
 //! Rights that grants ask for, given to accounts of a real MariaDB and a real MySQL.
-#![allow(
-    clippy::allow_attributes,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test may stop"
-)]
-#![allow(dead_code, reason = "the support is shared with other tests")]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::support::{Mysql, products_available};
 use daypass::grant::privilege::{Privilege, parse_stored};
 use daypass::secret::Secret;
 use daypass::upstream::Catalogs;
@@ -21,7 +11,6 @@ use daypass::upstream::mysql::accounts::names::Names;
 use daypass::upstream::mysql::accounts::observe::held;
 use daypass::upstream::mysql::accounts::rights::{SchemaNames, possible, statements, wanted};
 use daypass::upstream::mysql::{Host, Startup, Target, connect, query};
-use support::{Mysql, products_available};
 
 /// What is granted, what it lets the account do, and what not.
 const STEPS: [(&[&str], &[&str], &[&str]); 7] = [

@@ -1,29 +1,18 @@
 //! The servers' own access control as the judge of the analyser: an account that holds exactly what a
 //! statement is said to need is let through, and with any part of that taken away it is refused.
-#![allow(
-    clippy::allow_attributes,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test may stop"
-)]
-#![allow(dead_code, reason = "the support is shared with other tests")]
-
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Mysql, Output, Product, mysql_client, products_available, run};
 use daypass::sql::access::{Access, Columns, Object, Operation};
 use daypass::sql::mysql::catalog::Catalog;
 use daypass::sql::mysql::{CharacterSet, ParseLimits, ParseSettings, Scope, analyse};
 use daypass::sql::statement::{Class, Effect};
 use daypass::upstream::Catalogs;
 use daypass::upstream::mysql::{Host, Target};
-use support::{Mysql, Output, Product, mysql_client, products_available, run};
 
 const SCHEMA: &str = "
 DROP DATABASE IF EXISTS shop; DROP DATABASE IF EXISTS crm;
@@ -94,10 +83,10 @@ fn load(server: &Mysql) -> (Arc<Catalog>, ParseSettings) {
 /// The statements of the analyser's own tables.
 fn written() -> Vec<String> {
     let files = [
-        include_str!("../src/sql/mysql/tests/queries.txt"),
-        include_str!("../src/sql/mysql/tests/changes.txt"),
-        include_str!("../src/sql/mysql/tests/utilities.txt"),
-        include_str!("../src/sql/mysql/tests/traps.txt"),
+        include_str!("../../src/sql/mysql/tests/queries.txt"),
+        include_str!("../../src/sql/mysql/tests/changes.txt"),
+        include_str!("../../src/sql/mysql/tests/utilities.txt"),
+        include_str!("../../src/sql/mysql/tests/traps.txt"),
     ];
     let mut list = Vec::new();
     for case in files.into_iter().flat_map(|file| file.split("\n\n")) {

@@ -1,22 +1,12 @@
 //! Real clients log in with a token, without any option of their own, and talk to a real server through
 //! the machines of the wire: the login, the reader of commands, the follower of replies.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test may stop"
-)]
-
-#[path = "support/mod.rs"]
-mod support;
-
 use std::collections::HashMap;
 use std::process::Command as Process;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use crate::support::{Mysql, Output, Product, mysql_client, node, products_available, python, run};
 use bytes::{Buf, BytesMut};
 use daypass::identity::token::{Token, TokenSnapshot, TokenVerifier};
 use daypass::identity::{PrincipalName, TokenId};
@@ -36,7 +26,6 @@ use daypass::wire::mysql::reply::{Event, Expect, Reply, Step as ReplyStep};
 use daypass::wire::mysql::report::Report;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use support::{Mysql, Output, Product, mysql_client, node, products_available, python, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
