@@ -73,6 +73,17 @@ pub struct Mysql {
     certificates: Certificates,
 }
 
+impl Drop for Mysql {
+    fn drop(&mut self) {
+        self.process = None;
+        if std::thread::panicking() {
+            let log = self.read("server.log");
+            let from = log.len().saturating_sub(8_000);
+            eprintln!("--- log of {:?}\n{}", self.product, log.get(from..).unwrap_or(&log));
+        }
+    }
+}
+
 impl Mysql {
     /// Password of the accounts below.
     pub const PASSWORD: &str = "correct horse battery";
@@ -159,6 +170,7 @@ impl Mysql {
         let path = |option: &str, file: &str| format!("--{option}={}", folder.join(file).display());
         let mut command = server_program(self.product);
         command.args([path("datadir", "data"), path("socket", "s.sock"), path("pid-file", "pid")]);
+        command.arg(path("tmpdir", "data"));
         command.args([path("general-log-file", "general.log"), path("init-file", "setup.sql")]);
         command.args([path("ssl-ca", "ca.pem"), path("ssl-cert", "server.pem")]);
         command.args([path("ssl-key", "server.key"), "--general-log=ON".to_owned()]);
