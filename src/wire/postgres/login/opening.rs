@@ -83,7 +83,7 @@ impl Opening {
     fn start(self, config: &LoginConfig, startup: &Startup, out: &mut Vec<u8>) -> Turn {
         // Whoever pastes a token into the wrong field is not to find it in a log.
         let named = |name| {
-            startup.parameter(name).filter(|value| !Token::looks_like(value)).map(str::to_owned)
+            startup.parameter(name).filter(|value| !Token::stands_in(value)).map(str::to_owned)
         };
         let who = Who { principal: named("user"), database: named("database") };
         let Some(version) = startup.version.spoken() else {
@@ -96,7 +96,7 @@ impl Opening {
         }
         if ["user", "database"]
             .iter()
-            .any(|name| startup.parameter(name).is_some_and(Token::looks_like))
+            .any(|name| startup.parameter(name).is_some_and(Token::stands_in))
         {
             let report = Report::fatal("28000", "a token stands where a name should");
             return who.refuse(out, &report.hint("Give the token as the password."));

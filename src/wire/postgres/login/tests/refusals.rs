@@ -38,9 +38,12 @@ fn start_up_is_refused_before_a_proof_is_asked_for() {
 #[test]
 fn a_token_in_the_wrong_field_is_neither_told_nor_recorded() {
     let token = String::from_utf8(token(1).expose().to_vec()).unwrap();
-    for fields in
-        [[("user", &*token), ("database", "shop")], [("user", "alice"), ("database", &token)]]
-    {
+    let inside = format!("alice:{token} ");
+    for fields in [
+        [("user", &*token), ("database", "shop")],
+        [("user", "alice"), ("database", &token)],
+        [("user", &inside), ("database", "shop")],
+    ] {
         let mut peer = Peer::new(in_clear());
         let refused = peer.refused(&startup_packet(V3_0, &fields));
         assert_eq!(peer.error().1, "a token stands where a name should");
