@@ -1,6 +1,6 @@
 //! Requests: a wish for a grant, from its making to its end.
 //!
-//! One rule for now: one approver, who is not the one who asked. Every transition is a function from
+//! One rule: one approver, who is not the one who asked. Every transition is a function from
 //! one value to the next; `store` runs it inside a transaction.
 
 use std::time::Duration;

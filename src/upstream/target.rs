@@ -185,7 +185,8 @@ impl Target {
         }
         let options = Options::parse(query)?;
         let target = Self::new(read_host(host, &options)?, user, database);
-        let tls = read_tls(&options, &target, base)?;
+        let on_socket = matches!(target.host, Host::Unix { .. });
+        let tls = read_tls((&options.sslmode, &options.sslrootcert), on_socket, &target.tls, base)?;
         let connect_timeout = match options.connect_timeout {
             None => CONNECT_TIMEOUT,
             Some(text) => match text.parse() {
@@ -284,17 +285,24 @@ pub(super) fn read_port(text: &str) -> Result<u16, TargetError> {
     }
 }
 
-fn read_tls(options: &Options, target: &Target, base: &Path) -> Result<TlsMode, TargetError> {
-    let roots = options.sslrootcert.as_deref();
-    if matches!(target.host, Host::Unix { .. }) {
-        return match (options.sslmode.as_deref(), roots) {
+/// What `sslmode` and `sslrootcert` come to, for either engine: `default` is what holds without them, and a
+/// Unix socket takes neither.
+pub(super) fn read_tls(
+    (mode, roots): (&Option<String>, &Option<String>),
+    on_socket: bool,
+    default: &TlsMode,
+    base: &Path,
+) -> Result<TlsMode, TargetError> {
+    let (mode, roots) = (mode.as_deref(), roots.as_deref());
+    if on_socket {
+        return match (mode, roots) {
             (None | Some("disable"), None) => Ok(TlsMode::Disable),
             _ => Err(TargetError::TlsOnUnixSocket),
         };
     }
-    let disable = match options.sslmode.as_deref() {
+    let disable = match mode {
         // Who names authorities wants TLS, on this machine as well.
-        None => roots.is_none() && target.tls == TlsMode::Disable,
+        None => roots.is_none() && *default == TlsMode::Disable,
         Some("disable") => true,
         Some("verify-full") => false,
         Some(other) => return Err(TargetError::SslMode(other.to_owned())),

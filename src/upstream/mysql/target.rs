@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use super::login::Channel;
 use crate::secret::Secret;
 use crate::upstream::error::TargetError;
-use crate::upstream::target::{CONNECT_TIMEOUT, Roots, TlsMode, decode, read_port};
+use crate::upstream::target::{CONNECT_TIMEOUT, Roots, TlsMode, decode, read_port, read_tls};
 
 const PORT: u16 = 3306;
 
@@ -153,7 +153,8 @@ impl Target {
         let host = read_host(host, &options)?;
         let schema = Some(schema).filter(|name| !name.is_empty());
         let target = Self::new(host, user, schema);
-        let tls = options.tls(&target, base)?;
+        let on_socket = matches!(target.host, Host::Unix(_));
+        let tls = read_tls((&options.sslmode, &options.sslrootcert), on_socket, &target.tls, base)?;
         let connect_timeout = match options.connect_timeout {
             None => CONNECT_TIMEOUT,
             Some(text) => match text.parse() {
@@ -192,29 +193,6 @@ impl Options {
             }
         }
         Ok(options)
-    }
-
-    fn tls(&self, target: &Target, base: &Path) -> Result<TlsMode, TargetError> {
-        let roots = self.sslrootcert.as_deref();
-        if matches!(target.host, Host::Unix(_)) {
-            return match (self.sslmode.as_deref(), roots) {
-                (None | Some("disable"), None) => Ok(TlsMode::Disable),
-                _ => Err(TargetError::TlsOnUnixSocket),
-            };
-        }
-        let disable = match self.sslmode.as_deref() {
-            // Who names authorities wants TLS, on this machine as well.
-            None => roots.is_none() && target.tls == TlsMode::Disable,
-            Some("disable") => true,
-            Some("verify-full") => false,
-            Some(other) => return Err(TargetError::SslMode(other.to_owned())),
-        };
-        match (disable, roots) {
-            (true, Some(_)) => Err(TargetError::UnusedRoots),
-            (true, None) => Ok(TlsMode::Disable),
-            (false, None | Some("system")) => Ok(TlsMode::VerifyFull { roots: Roots::System }),
-            (false, Some(file)) => Ok(TlsMode::VerifyFull { roots: Roots::File(base.join(file)) }),
-        }
     }
 }
 
