@@ -141,6 +141,11 @@ impl Trail {
         self.as_owner = as_owner;
     }
 
+    /// Whether statements run as the `ddl-owner`.
+    pub const fn runs_as_owner(&self) -> bool {
+        self.as_owner
+    }
+
     /// Bound values, as the settings have them recorded: value, and whether in binary form.
     pub fn parameters<'a>(
         &self,

@@ -16,31 +16,24 @@ use crate::session::output::Output;
 use crate::session::refusal::Refusal;
 use crate::session::trail::{Facts, SecondLock};
 use crate::sql::access::Access;
+use crate::upstream::roles::action::name;
 use crate::wire::postgres::message::TransactionStatus;
 use crate::wire::postgres::reply::{self, Report};
 
 use super::slots::{Internal, Slot};
 use super::{Conversation, Link, Segment};
 
-/// Whom the server takes the session for.
+/// What has become of the owner's role; whether statements run as it now is the trail's to know.
 #[derive(Default)]
 pub(super) struct Owner {
-    acting: Acting,
     /// The owner's role was taken and the transaction's end may bring it back, or keep it.
     taken: bool,
     /// A message of the client's waits for the role.
     awaited: bool,
-    /// The open transaction, were it to end now, would leave a block behind: BEGIN has been done.
+    /// A transaction block is open at this point of the segment.
     in_block: bool,
     /// Why the role could not be taken: for the message that waits.
     failed: Option<String>,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Acting {
-    #[default]
-    Login,
-    Owner,
 }
 
 /// How a statement goes on.
@@ -74,11 +67,11 @@ impl Conversation {
         out: &mut Output,
     ) -> Step {
         let Some(owner) = &self.trail.facts().ddl_owner else { return Step::Go };
-        let goes_on = self.owner.taken && self.transaction == TransactionStatus::Active;
-        let needed = accesses.any(|access| goes_on || is_for_owners(access));
         // A failed transaction takes nothing but its end, whoever asks.
         let asks = matches!(self.link, Link::Open) && self.transaction != TransactionStatus::Failed;
-        if !needed || !asks || self.owner.acting == Acting::Owner {
+        let goes_on = self.owner.taken && self.transaction == TransactionStatus::Active;
+        let mut needed = || accesses.any(|access| goes_on || is_for_owners(access));
+        if !asks || self.is_owner() || !needed() {
             return Step::Go;
         }
         if let Some(why) = self.owner.failed.take() {
@@ -87,17 +80,13 @@ impl Conversation {
         match self.segment {
             Segment::Rest => self.become_owner(&Arc::clone(owner), out),
             // Until all before it has been answered nobody knows whether that was BEGIN.
-            Segment::Open { skipping: false } if !self.slots.is_empty() => {
-                if !std::mem::replace(&mut self.flushed, true) {
-                    out.control(reply::flush);
-                }
-            }
+            Segment::Open { skipping: false } if !self.slots.is_empty() => self.flush_once(out),
             Segment::Open { skipping: false } if self.owner.in_block => self.cut(out),
             Segment::Open { .. } | Segment::Closed => {
                 return Step::Refuse(Refusal::Unsupported {
                     what: format!(
-                        "the statement needs the ddl-owner {owner}, and a pipeline changes \
-                                   its role only at its beginning or inside BEGIN"
+                        "the statement needs the ddl-owner {owner}, and a pipeline changes its role \
+                         only at its beginning or inside BEGIN"
                     ),
                     hint: Some("End the pipeline (Sync) before it, then go on.".into()),
                 });
@@ -107,7 +96,7 @@ impl Conversation {
     }
 
     fn become_owner(&mut self, owner: &str, out: &mut Output) {
-        let set = format!("SET ROLE \"{}\"", owner.replace('"', "\"\""));
+        let set = format!("SET ROLE {}", name(owner));
         let inside = self.transaction == TransactionStatus::Active;
         let query = if inside { format!("{SAVEPOINT}{set}{RELEASE}") } else { set };
         out.control(|server| reply::query(server, &query));
@@ -132,7 +121,6 @@ impl Conversation {
             }
             return;
         }
-        self.owner.acting = Acting::Owner;
         self.owner.taken = true;
         self.overlay.touched = true;
         self.trail.set_owner(true);
@@ -145,7 +133,6 @@ impl Conversation {
             self.close(Some(Report::fatal("57P01", "the session's role could not be reset")), out);
             return;
         }
-        self.owner.acting = Acting::Login;
         self.owner.taken = self.transaction != TransactionStatus::Idle;
         self.trail.set_owner(false);
         self.forget_meaning();
@@ -154,7 +141,7 @@ impl Conversation {
     /// Whether statements run as the owner. Row security does not hold for it, and functions run with its
     /// rights, so that what a statement needs then is told by names as it sees them.
     pub(super) fn is_owner(&self) -> bool {
-        self.owner.acting == Acting::Owner
+        self.trail.runs_as_owner()
     }
 
     /// A transaction block has been begun, or ended, in the segment at hand.

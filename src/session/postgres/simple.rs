@@ -79,9 +79,7 @@ impl Conversation {
         match self.segment {
             Segment::Open { skipping: true } => Turn::Skipped,
             Segment::Open { skipping: false } if !self.slots.is_empty() => {
-                if !std::mem::replace(&mut self.flushed, true) {
-                    out.control(reply::flush);
-                }
+                self.flush_once(out);
                 Turn::Later
             }
             Segment::Open { skipping: false } if self.canceling || self.waiting_for_catalog => {
@@ -98,6 +96,13 @@ impl Conversation {
             }
             Segment::Rest if self.at_rest() => Turn::Now,
             Segment::Rest | Segment::Closed => Turn::Later,
+        }
+    }
+
+    /// Asks the server for its replies ahead of Sync.
+    pub(super) fn flush_once(&mut self, out: &mut Output) {
+        if !std::mem::replace(&mut self.flushed, true) {
+            out.control(reply::flush);
         }
     }
 
