@@ -61,7 +61,13 @@ const ORDER: &[Floor] = &[
     shell(&["audit"]),
     Floor {
         pure: &["session"],
-        shell: &["session::io", "session::news", "session::registry", "session::relay"],
+        shell: &[
+            "session::io",
+            "session::news",
+            "session::registry",
+            "session::relay",
+            "session::wire",
+        ],
     },
     shell(&["control"]),
     shell(&["telemetry"]),

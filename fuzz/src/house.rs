@@ -9,8 +9,9 @@ use daypass::audit::redact;
 use daypass::grant::snapshot::HeldGrants;
 use daypass::grant::{Grant, Revocation};
 use daypass::session::call::{BoundCall, CallError, CallReply, Procedure};
+use daypass::session::machine::SessionLimits;
 use daypass::session::output::{Command, Output, Piece};
-use daypass::session::postgres::{Conversation, Env, SessionLimits, Start};
+use daypass::session::postgres::{Conversation, Env, Start};
 use daypass::session::scope::Meanings;
 use daypass::session::trail::{Facts, SecondLock, Trail};
 use daypass::sql::Engine;
@@ -203,7 +204,10 @@ impl House {
                 let result = answer(&call);
                 self.with_machine(|machine, env, out| machine.on_call_result(result, env, out));
             }
-            Command::TerminateUpstream | Command::Kill { .. } | Command::Close => (),
+            Command::TerminateUpstream
+            | Command::Kill { .. }
+            | Command::Depart(_)
+            | Command::Close => (),
         }
         self.apply();
         true

@@ -57,14 +57,26 @@ pub struct Config {
 /// `[[listener]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
-    /// Which protocol is spoken there.
-    pub engine: Engine,
     /// Address and port; port 0 takes a free one.
     pub address: Located<SocketAddr>,
     /// Certificate and key; always there off loopback.
     pub tls: Option<Tls>,
-    /// MySQL only: the database that its greeting speaks for.
-    pub database: Option<Located<String>>,
+    /// What is spoken there.
+    pub speaks: Speaks,
+}
+
+/// What is spoken at an address.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Speaks {
+    /// PostgreSQL's protocol.
+    Postgres,
+    /// MySQL's.
+    Mysql {
+        /// The entry that its greeting speaks for.
+        database: Located<String>,
+        /// Whether `mysql_native_password` is taken.
+        native_password: bool,
+    },
 }
 
 /// `tls = { … }` of a listener. Files are read by whoever uses them, again on SIGHUP.

@@ -11,7 +11,7 @@ use super::files::{check_private_folder, folder, hash_key, role_key, secret_file
 use super::source::{ConfigErrors, Environment, Located, Section, Source, one_of};
 use super::{
     Api, Approval, Audit, Config, Database, Grant, Limits, Listener, Parameters, Request,
-    SecondLock, Server, Store, StorePlace, Tls, Token,
+    SecondLock, Server, Speaks, Store, StorePlace, Tls, Token,
 };
 use crate::audit::recorder::{Mode, Settings};
 use crate::audit::redact::{Literals, TextSettings};
@@ -101,17 +101,10 @@ fn unique<'a, T: 'a>(
     }
 }
 
-/// An engine that this version serves.
 fn engine(section: &Section<'_>) -> Option<Engine> {
     let found = section.required("engine")?;
-    section
-        .parse(found, |text| match one_of("engine", text, &ENGINES)? {
-            Engine::Mysql => Err("MySQL comes with a later version of Daypass: \
-                                  `engine` must be \"postgres\""
-                .into()),
-            engine @ Engine::Postgres => Ok(engine),
-        })
-        .map(|engine| engine.value)
+    let engine = section.parse(found, |text| one_of("engine", text, &ENGINES));
+    engine.map(|engine| engine.value)
 }
 
 fn address(section: &Section<'_>, key: &'static str) -> Option<Located<SocketAddr>> {
@@ -137,15 +130,25 @@ fn listener(section: Section<'_>) -> Option<Listener> {
              tls = { certificate-file = \"…\", key-file = \"…\" }",
         );
     }
-    let database = section.string("database");
-    if let (Some(Engine::Postgres), Some(database)) = (engine, &database) {
-        section.source.error(
-            Some(database.position),
-            "a PostgreSQL client names its database itself: leave `database` out",
-        );
-    }
+    let speaks = match engine {
+        Some(Engine::Mysql) => {
+            section.required("database");
+            let native_password = section.flag("native-password", false);
+            section.string("database").map(|database| Speaks::Mysql { database, native_password })
+        }
+        Some(Engine::Postgres) => {
+            if let Some(database) = section.string("database") {
+                section.source.error(
+                    Some(database.position),
+                    "a PostgreSQL client names its database itself: leave `database` out",
+                );
+            }
+            Some(Speaks::Postgres)
+        }
+        None => None,
+    };
     section.finish();
-    Some(Listener { engine: engine?, address: address?, tls: tls.flatten(), database })
+    Some(Listener { address: address?, tls: tls.flatten(), speaks: speaks? })
 }
 
 fn tls(section: Section<'_>) -> Option<Tls> {
@@ -191,6 +194,12 @@ fn database(section: Section<'_>) -> Option<Database> {
             Ok(text.to_owned())
         }
     });
+    if let (Some(Engine::Mysql), Some(owner)) = (engine, &ddl_owner) {
+        section.source.error(
+            Some(owner.position),
+            "MySQL has no owners, and what they would do can be granted: leave `ddl-owner` out",
+        );
+    }
     section.finish();
     Some(Database {
         name: name?,

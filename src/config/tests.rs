@@ -340,10 +340,18 @@ fn a_hash_key_is_long_private_and_for_hashes() {
 }
 
 #[test]
-fn mysql_is_refused_for_now() {
-    let found = errors(&MINIMAL.replace("engine = \"postgres\"", "engine = \"mysql\""));
-    assert_eq!(found.len(), 2);
-    assert!(found[0].contains("MySQL comes with a later version"), "{found:?}");
+fn a_mysql_listener_names_its_database() {
+    let text = MINIMAL.replace("engine = \"postgres\"", "engine = \"mysql\"");
+    let found = errors(&text);
+    assert!(matches!(&*found, [only] if only.contains("lacks `database`")), "{found:?}");
+    let named = text.replacen("engine = \"mysql\"", "engine = \"mysql\"\ndatabase = \"shop\"", 1);
+    let Listener { speaks, .. } = &read(&named).unwrap().listeners[0];
+    assert!(
+        matches!(speaks, Speaks::Mysql { database, native_password: false } if database.value == "shop"),
+        "{speaks:?}"
+    );
+    let owned = named.replace("second-lock", "ddl-owner = \"app\"\nsecond-lock");
+    assert!(errors(&owned)[0].contains("MySQL has no owners"), "{:?}", errors(&owned));
 }
 
 #[test]

@@ -15,7 +15,8 @@ use tokio::time::sleep;
 use crate::config::ConfigErrors;
 use crate::session::news::Phase;
 
-use super::accept::{Current, Listener};
+use super::accept::Listener;
+use super::house::Current;
 use super::plan;
 use super::worker::Workers;
 
@@ -93,7 +94,7 @@ impl Listening {
     pub(super) fn apply(&mut self, bound: Bound, plan: Vec<plan::Listener>) {
         let mut before: Vec<_> = std::mem::take(&mut self.running).into_iter().map(Some).collect();
         for (either, planned) in bound.0.into_iter().zip(plan) {
-            let listener = Arc::new(Listener { tls: planned.tls });
+            let listener = Arc::new(Listener { tls: planned.tls, speaks: planned.speaks });
             match either {
                 Either::Running(n) => {
                     let Some(running) = before.get_mut(n).and_then(Option::take) else { continue };
@@ -114,7 +115,8 @@ impl Listening {
 
     fn start(&self, address: SocketAddr, socket: TcpListener, listener: Arc<Listener>) -> Running {
         let shown = socket.local_addr().unwrap_or(address);
-        tracing::info!(address = %shown, tls = listener.tls.is_some(), "listening for PostgreSQL clients");
+        let (tls, clients) = (listener.tls.is_some(), listener.speaks.clients());
+        tracing::info!(address = %shown, tls, "listening for {clients} clients");
         let listener = Arc::new(ArcSwap::new(listener));
         let (current, workers) = (Arc::clone(&self.current), Arc::clone(&self.workers));
         let (mut phase, served) = (self.phase.clone(), Arc::clone(&listener));

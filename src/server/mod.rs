@@ -1,6 +1,8 @@
 //! The proxy as a process: listeners, threads, reload, drain. Everything is put together here.
 
 mod accept;
+mod databases;
+mod house;
 mod listen;
 mod notify;
 mod observe;
@@ -27,7 +29,7 @@ use crate::telemetry::{self, LogLevel};
 use crate::time::Timestamp;
 use crate::tls::TlsWarning;
 
-use accept::Current;
+use house::Current;
 use listen::Listening;
 use observe::Metrics;
 use plan::{Plan, RunKey};
@@ -121,7 +123,6 @@ async fn run(
         phase: phase.clone(),
     };
     let house = fixed.house(&config, &mut plan, None);
-    service.set_names(reload::names(&house));
     let current = Arc::new(ArcSwap::from_pointee(house));
     let workers = Arc::new(
         Workers::start(plan.threads)
@@ -166,7 +167,7 @@ fn serve_api(
     let extra = api::ApiExtra {
         audit_file: config.audit.recorder.file.clone(),
         ready: Arc::new(move || house.load().readiness()),
-        database: Arc::new(move |name| houses.load().database(name).map(Arc::clone)),
+        database: Arc::new(move |name| houses.load().database(name).cloned()),
     };
     let shutdown =
         async move { while *phase.borrow() != Phase::Ending && phase.changed().await.is_ok() {} };

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::session::news::Phase;
 use crate::session::relay::Decisions;
 
-use super::accept::{Current, House};
+use super::house::{Current, House};
 
 /// What is counted.
 #[derive(Default)]

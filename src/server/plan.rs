@@ -4,19 +4,18 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::audit::redact::{HashKey, ParameterSettings};
-use crate::config::{Config, ConfigErrors, Located, Parameters, SecondLock, StorePlace};
+use crate::config::{self, Config, ConfigErrors, Located, Parameters, StorePlace};
 use crate::identity::PrincipalName;
 use crate::secret::Secret;
-use crate::session::relay;
-use crate::sql::Engine;
-use crate::sql::postgres::ParseLimits;
+use crate::sql::{Engine, ParseLimits};
 use crate::store::{self, Account, Dial, Store, StoreError};
 use crate::tls::{ServerTls, TlsWarning};
-use crate::upstream::roles::Settings;
-use crate::upstream::{Catalogs, Lock, Target, dial};
+use crate::upstream::{Target, dial};
+
+use super::accept::Speaks;
+use super::databases::{Database, databases};
 
 /// What the process is to do.
 pub(super) struct Plan {
@@ -53,16 +52,7 @@ impl Place {
 pub(super) struct Listener {
     pub(super) address: Located<SocketAddr>,
     pub(super) tls: Option<Arc<ServerTls>>,
-}
-
-/// One server.
-pub(super) struct Database {
-    pub(super) name: Arc<str>,
-    primary: Target,
-    catalog_refresh: Duration,
-    /// With it there is a second lock.
-    pub(super) role_key: Option<Secret>,
-    ddl_owner: Option<Arc<str>>,
+    pub(super) speaks: Speaks,
 }
 
 /// The key of hashed parameters where the configuration names none. It lives as long as the process, so
@@ -76,8 +66,6 @@ impl RunKey {
         Self(random.and_then(|random| HashKey::new(&Secret::new(random))))
     }
 }
-
-const MYSQL: &str = "MySQL and MariaDB come with a later version";
 
 impl Plan {
     pub(super) fn new(config: &Config, run_key: &RunKey) -> Result<Self, ConfigErrors> {
@@ -121,10 +109,7 @@ fn listeners(
 ) -> Vec<Listener> {
     let mut listeners = Vec::new();
     for listener in &config.listeners {
-        if listener.engine == Engine::Mysql {
-            errors.add(Some(listener.address.position), MYSQL);
-            continue;
-        }
+        let speaks = speaks(config, &listener.speaks, errors);
         let mut tls = None;
         if let Some(files) = &listener.tls {
             match ServerTls::load(&files.certificate_file.value, &files.key_file.value) {
@@ -135,39 +120,25 @@ fn listeners(
                 Err(error) => errors.add(Some(files.certificate_file.position), error.to_string()),
             }
         }
-        listeners.push(Listener { address: listener.address.clone(), tls });
+        listeners.push(Listener { address: listener.address.clone(), tls, speaks });
     }
     listeners
 }
 
-fn databases(config: &Config, errors: &mut ConfigErrors) -> Vec<Database> {
-    let base = config.file.parent().unwrap_or(Path::new("."));
-    let mut databases = Vec::new();
-    for database in &config.databases {
-        if database.engine == Engine::Mysql {
-            errors.add(Some(database.name.position), MYSQL);
-            continue;
+fn speaks(config: &Config, setting: &config::Speaks, errors: &mut ConfigErrors) -> Speaks {
+    let config::Speaks::Mysql { database, native_password } = setting else {
+        return Speaks::Postgres;
+    };
+    let mut entries = config.databases.iter();
+    match entries.find(|entry| entry.name.value == database.value).map(|entry| entry.engine) {
+        Some(Engine::Mysql) => (),
+        Some(Engine::Postgres) => {
+            let sentence = "this database is PostgreSQL's, which is not spoken here";
+            errors.add(Some(database.position), sentence);
         }
-        for replica in &database.replicas {
-            if let Err(error) = Target::parse(&replica.value, base) {
-                errors.add(Some(replica.position), error.to_string());
-            }
-        }
-        match Target::parse(&database.primary.value, base) {
-            Ok(target) => databases.push(Database {
-                name: database.name.value.as_str().into(),
-                primary: target.with_password(database.password.clone()),
-                catalog_refresh: database.catalog_refresh,
-                ddl_owner: database.ddl_owner.as_deref().map(Arc::from),
-                role_key: match &database.second_lock {
-                    SecondLock::Role { key, .. } => key.clone(),
-                    SecondLock::None => None,
-                },
-            }),
-            Err(error) => errors.add(Some(database.primary.position), error.to_string()),
-        }
+        None => errors.add(Some(database.position), "there is no [[database]] of this name"),
     }
-    databases
+    Speaks::Mysql { database: database.value.as_str().into(), native_allowed: *native_password }
 }
 
 fn place(config: &Config, errors: &mut ConfigErrors) -> Option<Place> {
@@ -238,42 +209,5 @@ fn parameters(
 pub(super) fn warn(warnings: &[TlsWarning]) {
     for warning in warnings {
         tracing::warn!("{warning}");
-    }
-}
-
-impl Database {
-    /// Begins to read the server's names and to keep its roles, or goes on where the entry of that name
-    /// stands now.
-    pub(super) fn open(
-        self,
-        before: Option<&Arc<relay::Database>>,
-        store: &Store,
-    ) -> Arc<relay::Database> {
-        let Self { name, primary, catalog_refresh, role_key, ddl_owner } = self;
-        let same_lock = |before: &relay::Database| {
-            before.lock.as_ref().map(|lock| &lock.settings().key) == role_key.as_ref()
-        };
-        let catalogs = match before {
-            Some(before)
-                if before.primary == primary
-                    && before.catalog_refresh == catalog_refresh
-                    && before.ddl_owner == ddl_owner
-                    && same_lock(before) =>
-            {
-                before.primary.forget_authorities();
-                return Arc::clone(before);
-            }
-            Some(before) if before.primary.has_names_of(&primary) => {
-                before.catalogs.succeed(primary.clone(), catalog_refresh)
-            }
-            _ => Catalogs::spawn(primary.clone(), catalog_refresh),
-        };
-        let lock = role_key.map(|key| {
-            let (entry, target) = (Arc::clone(&name), primary.clone());
-            let ddl_owner = ddl_owner.clone();
-            let settings = Settings { entry, target, key, interval: catalog_refresh, ddl_owner };
-            Lock::spawn(settings, store.follower(), catalogs.watch())
-        });
-        Arc::new(relay::Database { name, primary, catalogs, lock, catalog_refresh, ddl_owner })
     }
 }

@@ -12,18 +12,17 @@ use tokio::time::sleep;
 use crate::audit::record::{AuditRecord, Kind};
 use crate::audit::recorder::{Mode, Recorder};
 use crate::config::{Config, ConfigErrors};
-use crate::control::service::{Names, Rules, Served, Service};
+use crate::control::service::{Rules, Served, Service};
 use crate::grant::request::ApprovalRule;
+use crate::session::machine::SessionLimits;
 use crate::session::news::Phase;
-use crate::session::postgres::SessionLimits;
 use crate::session::registry::{Command, Registry};
 use crate::session::relay::Shared;
-use crate::sql::Engine;
 use crate::sql::catalog::RunsAs;
 use crate::store::Store;
 use crate::telemetry::LogLevel;
 
-use super::accept::{Current, House};
+use super::house::{Current, House};
 use super::listen::Listening;
 use super::observe::Metrics;
 use super::plan::{self, Plan, RunKey};
@@ -56,6 +55,7 @@ impl Fixed {
             databases: databases.collect(),
             shared: Arc::new(Shared {
                 recorder: self.recorder.clone(),
+                registry: Arc::clone(&self.registry),
                 strict: self.mode == Mode::Strict,
                 calls: Arc::clone(&self.service) as _,
                 limits: SessionLimits { wire: config.limits.wire, parse: plan.parse_limits },
@@ -80,11 +80,8 @@ pub(super) fn rules(config: &Config, plan: &Plan) -> Rules {
         databases: databases
             .map(|known| Served {
                 name: Arc::clone(&known.name),
-                engine: Engine::Postgres,
-                runs_as: match known.role_key {
-                    Some(_) => RunsAs::OwnRole,
-                    None => RunsAs::Other,
-                },
+                engine: known.engine(),
+                runs_as: if known.has_second_lock() { RunsAs::OwnRole } else { RunsAs::Other },
             })
             .collect(),
         ttl_default: config.token.ttl_default,
@@ -92,15 +89,7 @@ pub(super) fn rules(config: &Config, plan: &Plan) -> Rules {
         duration_max: config.grant.duration_max,
         waiting_max: config.request.waiting_max,
         approval: ApprovalRule { approvers: plan.approvers.clone() },
-    }
-}
-
-/// What statements are read with, to be explained.
-pub(super) fn names(house: &House) -> Names {
-    let catalogs = house.databases.iter();
-    Names {
-        catalogs: catalogs.map(|known| (Arc::clone(&known.name), known.catalogs.clone())).collect(),
-        limits: house.shared.limits.parse,
+        parse_limits: plan.parse_limits,
     }
 }
 
@@ -165,18 +154,15 @@ impl Reloader {
         self.fixed.service.set_rules(rules(&config, &plan));
         let before = self.current.load_full();
         let house = Arc::new(self.fixed.house(&config, &mut plan, Some(&before)));
-        self.fixed.service.set_names(names(&house));
         self.current.store(Arc::clone(&house));
         self.listening.apply(bound, plan.listeners);
         for database in &before.databases {
-            let kept = house.database(&database.name);
-            if let Some(lock) = &database.lock
-                && !kept.and_then(|it| it.lock.as_ref()).is_some_and(|now| lock.has_roles_of(now))
-            {
-                lock.retire();
-            }
-            if house.database(&database.name).is_none() {
-                self.clear(&database.name, house.drain_deadline);
+            let name = database.name();
+            // An entry that speaks another protocol now is another one.
+            let kept = house.database(name).filter(|it| it.engine() == database.engine());
+            database.retire_before(kept);
+            if kept.is_none() {
+                self.clear(name, house.drain_deadline);
             }
         }
         let mut changes = self.applied.differences(&config);

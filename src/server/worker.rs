@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use crate::session::relay::Worker;
+use crate::session::wire::Worker;
 use crate::sql::postgres::STACK_BYTES;
 
-use super::accept::{self, Current, Listener};
+use super::accept::{self, Listener};
+use super::house::Current;
 
 /// A connection on its way to a thread.
 struct Arrival {

@@ -10,12 +10,9 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::Stream;
-use crate::wire::postgres::frame;
 
 use super::output::{Output, Piece};
-
-/// One read at most, bytes.
-pub(super) const SCRATCH_BYTES: usize = 64 * 1024;
+use super::wire::Ahead;
 
 /// What a client may send ahead of what is taken, bytes, unless one message is longer.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
@@ -38,6 +35,9 @@ pub(super) enum Happened {
     ServerGone,
 }
 
+/// Looks at that, given how long a message may be that has to be there as a whole.
+pub(super) type LookAhead = fn(&[u8], usize) -> Ahead;
+
 /// The sockets.
 pub(super) struct Io {
     client: Option<Stream>,
@@ -49,12 +49,18 @@ pub(super) struct Io {
     client_out: BytesMut,
     server_out: BytesMut,
     client_closed: bool,
+    look_ahead: LookAhead,
     message_bytes_max: usize,
 }
 
 impl Io {
     /// `message_bytes_max`: how long a client's message may be that has to be there as a whole.
-    pub(super) fn new(client: Stream, client_in: BytesMut, message_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        client: Stream,
+        client_in: BytesMut,
+        look_ahead: LookAhead,
+        message_bytes_max: usize,
+    ) -> Self {
         Self {
             client: Some(client),
             server: None,
@@ -63,6 +69,7 @@ impl Io {
             client_out: BytesMut::new(),
             server_out: BytesMut::new(),
             client_closed: false,
+            look_ahead,
             message_bytes_max,
         }
     }
@@ -184,15 +191,13 @@ impl Io {
         Poll::Pending
     }
 
-    /// Whether to read on from the client: until one whole message is there, or some ahead of it. What
-    /// is never held whole, COPY data and what is over the limit, has its header alone to wait for.
+    /// Whether to read on from the client: until one whole message is there, or some ahead of it.
     fn wants_more(&self) -> bool {
-        let length = self.client_in.len();
-        length < AHEAD_BYTES_MAX
-            || matches!(frame::header(&self.client_in), Ok(Some(header))
-                if length < header.total
-                    && header.total <= self.message_bytes_max
-                    && header.tag != b'd')
+        self.client_in.len() < AHEAD_BYTES_MAX || self.ahead() == Ahead::Part
+    }
+
+    fn ahead(&self) -> Ahead {
+        (self.look_ahead)(&self.client_in, self.message_bytes_max)
     }
 
     /// Whether the client is still there to be told something.
@@ -202,7 +207,7 @@ impl Io {
 
     /// Whether a whole message of the client's waits for its turn.
     pub(super) fn has_message(&self) -> bool {
-        matches!(frame::header(&self.client_in), Ok(Some(header)) if self.client_in.len() >= header.total)
+        self.ahead() == Ahead::Whole
     }
 
     /// Gives back the memory of buffers that are empty.

@@ -11,11 +11,12 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 
 use crate::session::call::{CallError, CallReply};
+use crate::session::machine::KillOutcome;
 use crate::session::registry::Command;
-use crate::sql::catalog::Catalog;
+use crate::session::wire::{Catalog, Wire};
 use crate::store::Snapshot;
+use crate::upstream::UpstreamError;
 use crate::upstream::roles::Progress;
-use crate::upstream::{Connection, UpstreamError};
 
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,43 +30,44 @@ pub enum Phase {
 }
 
 /// Something that was asked for has come.
-pub(super) enum Arrival {
-    Upstream(Result<Connection, UpstreamError>),
-    Catalog(Option<Arc<Catalog>>),
+pub(super) enum Arrival<W: Wire> {
+    Upstream(Result<W::Connection, UpstreamError>),
+    Catalog(Option<Arc<Catalog<W>>>),
     CancelDone,
     Call(Result<CallReply, CallError>),
+    Killed(KillOutcome),
 }
 
 /// Something that has come.
-pub(super) enum Event {
+pub(super) enum Event<W: Wire> {
     /// An operator or the client's cancel request.
     Command(Command),
     /// Grants and tokens have changed.
     Snapshot(Arc<Snapshot>),
     /// Names have changed.
-    Catalog(Option<Arc<Catalog>>),
+    Catalog(Option<Arc<Catalog<W>>>),
     /// The process stands elsewhere.
     Phase(Phase),
     /// The roles of the second lock are further on.
     Progress,
     /// What the session asked for.
-    Arrival(Arrival),
+    Arrival(Arrival<W>),
 }
 
 /// Where news come from.
-enum Source {
+enum Source<W: Wire> {
     Commands(mpsc::UnboundedReceiver<Command>),
     Snapshots(watch::Receiver<Arc<Snapshot>>),
-    Catalogs(watch::Receiver<Option<Arc<Catalog>>>),
+    Catalogs(watch::Receiver<Option<Arc<Catalog<W>>>>),
     Phase(watch::Receiver<Phase>),
     Progress(watch::Receiver<Arc<Progress>>),
     /// Came once.
     Spent,
 }
 
-impl Source {
+impl<W: Wire> Source<W> {
     /// Its next news, and the source again; no news when nobody is left to send any.
-    async fn next(self) -> (Option<Event>, Self) {
+    async fn next(self) -> (Option<Event<W>>, Self) {
         match self {
             Self::Commands(mut commands) => {
                 let command = commands.recv().await;
@@ -95,16 +97,16 @@ impl Source {
     }
 }
 
-type Waiting = Pin<Box<dyn Future<Output = (Option<Event>, Source)>>>;
+type Waiting<W> = Pin<Box<dyn Future<Output = (Option<Event<W>>, Source<W>)>>>;
 
 /// All that a session waits for but its sockets and its timer.
-pub(super) struct News(FuturesUnordered<Waiting>);
+pub(super) struct News<W: Wire>(FuturesUnordered<Waiting<W>>);
 
-impl News {
+impl<W: Wire> News<W> {
     pub(super) fn new(
         commands: mpsc::UnboundedReceiver<Command>,
         snapshots: watch::Receiver<Arc<Snapshot>>,
-        catalogs: watch::Receiver<Option<Arc<Catalog>>>,
+        catalogs: watch::Receiver<Option<Arc<Catalog<W>>>>,
         phase: watch::Receiver<Phase>,
         progress: Option<watch::Receiver<Arc<Progress>>>,
     ) -> Self {
@@ -115,12 +117,12 @@ impl News {
             Source::Phase(phase),
             progress.map_or(Source::Spent, Source::Progress),
         ];
-        let waiting = sources.into_iter().map(|source| Box::pin(source.next()) as Waiting);
+        let waiting = sources.into_iter().map(|source| Box::pin(source.next()) as Waiting<W>);
         Self(waiting.collect())
     }
 
     /// Does something on a task of its own, which goes on when the session ends, and tells of its end.
-    pub(super) fn spawn(&self, work: impl Future<Output = Arrival> + 'static) {
+    pub(super) fn spawn(&self, work: impl Future<Output = Arrival<W>> + 'static) {
         let task = tokio::task::spawn_local(work);
         self.0.push(Box::pin(async {
             // One that panicked has nothing to tell; the log has it.
@@ -129,7 +131,7 @@ impl News {
     }
 
     /// What has come next. Cancel-safe.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event<W>> {
         loop {
             match Pin::new(&mut self.0).poll_next(cx) {
                 Poll::Ready(Some((Some(event), source))) => {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::audit::record::AuditRecord;
 use crate::grant::decide::Permit;
+use crate::secret::Secret;
 use crate::session::call::BoundCall;
 
 /// Something other than bytes to do.
@@ -26,8 +27,19 @@ pub enum Command {
         /// Only its statement.
         query: bool,
     },
+    /// The client wants to be somebody else: end the session and leave the client to whoever logs it in anew.
+    Depart(ChangeUser),
     /// Write what there is to the client, then end the session.
     Close,
+}
+
+/// MySQL's COM_CHANGE_USER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeUser {
+    /// What follows the command's byte. Some clients put a password in it.
+    pub body: Secret,
+    /// Number of the answer.
+    pub sequence: u8,
 }
 
 /// A piece of what goes to the client, in order.

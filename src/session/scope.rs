@@ -10,11 +10,12 @@ use std::sync::{Arc, OnceLock};
 
 use crate::audit::record::Needs;
 use crate::audit::rendered::Rendered;
+use crate::sql::ParseLimits;
 use crate::sql::access::Accesses;
 use crate::sql::catalog::{Catalog, TypeId};
 use crate::sql::mysql;
 use crate::sql::name::QualifiedName;
-use crate::sql::postgres::{ParseLimits, Scope, analyse};
+use crate::sql::postgres::{Scope, analyse};
 use crate::sql::statement::{Analysis, NotUnderstood, Statement};
 
 /// An analysis, and what the records of its statements say of their needs, written once.
@@ -58,8 +59,6 @@ pub trait Names: Sized {
     type Place: Clone + Eq + Hash;
     /// A text, as clients send it.
     type Text: AsRef<[u8]> + ?Sized;
-    /// Bounds of a text.
-    type Limits;
 
     /// Names at a place.
     fn new(catalog: Arc<Self::Catalog>, place: Self::Place) -> Self;
@@ -75,7 +74,7 @@ pub trait Names: Sized {
         &self,
         text: &Self::Text,
         parameters: &[TypeId],
-        limits: &Self::Limits,
+        limits: &ParseLimits,
     ) -> Result<Analysis, NotUnderstood>;
 }
 
@@ -91,7 +90,6 @@ impl Names for PostgresNames {
     type Catalog = Catalog;
     type Place = Box<[Box<str>]>;
     type Text = str;
-    type Limits = ParseLimits;
 
     fn new(catalog: Arc<Catalog>, path: Self::Place) -> Self {
         Self { catalog, path }
@@ -126,7 +124,6 @@ impl Names for MysqlNames {
     type Catalog = mysql::catalog::Catalog;
     type Place = mysql::ParseSettings;
     type Text = [u8];
-    type Limits = mysql::ParseLimits;
 
     fn new(catalog: Arc<Self::Catalog>, settings: Self::Place) -> Self {
         Self { catalog, settings, temporary: HashSet::new() }
@@ -140,7 +137,7 @@ impl Names for MysqlNames {
         &self,
         text: &[u8],
         _: &[TypeId],
-        limits: &mysql::ParseLimits,
+        limits: &ParseLimits,
     ) -> Result<Analysis, NotUnderstood> {
         let Self { catalog, settings, temporary } = self;
         mysql::analyse(text, &mysql::Scope { catalog, settings, temporary }, limits)
@@ -220,7 +217,7 @@ impl<N: Names> Meaning<N> {
         &self,
         text: &N::Text,
         parameters: &[TypeId],
-        limits: &N::Limits,
+        limits: &ParseLimits,
     ) -> Result<Arc<Analysed>, NotUnderstood> {
         let bytes = text.as_ref();
         if let Some(known) = self.analyses.borrow().get(bytes, parameters) {

@@ -4,10 +4,13 @@
 
 pub mod access;
 pub mod catalog;
+mod limits;
 pub mod mysql;
 pub mod name;
 pub mod postgres;
 pub mod statement;
+
+pub use limits::ParseLimits;
 
 use serde::{Deserialize, Serialize};
 

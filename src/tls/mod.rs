@@ -132,7 +132,7 @@ impl ServerTls {
         stream: S,
         opening: Opening,
     ) -> io::Result<(TlsStream<S>, TlsInfo)> {
-        let stream = self.tls.accept(stream).await?;
+        let stream = self.accept(stream).await?;
         let direct = opening == Opening::Direct;
         if direct && stream.get_ref().1.alpn_protocol() != Some(ALPN_POSTGRES) {
             let what = "direct TLS without ALPN protocol \"postgresql\"";
@@ -140,6 +140,17 @@ impl ServerTls {
         }
         let channel_binding = self.channel_binding.clone();
         Ok((stream, TlsInfo { direct, channel_binding }))
+    }
+
+    /// Does the handshake with a client that has asked for it. The deadline is the caller's.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+    ) -> io::Result<TlsStream<S>> {
+        self.tls.accept(stream).await
     }
 }
 

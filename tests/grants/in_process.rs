@@ -12,8 +12,8 @@ use daypass::grant::request::ApprovalRule;
 use daypass::identity::{PrincipalName, TokenId};
 use daypass::session::call::{BoundCall, Calls, InBandCaller};
 use daypass::session::registry::Registry;
-use daypass::sql::Engine;
 use daypass::sql::catalog::RunsAs;
+use daypass::sql::{Engine, ParseLimits};
 use daypass::store::Store;
 use serde_json::Value;
 
@@ -58,6 +58,7 @@ impl Proxy {
             duration_max: HOUR * 8,
             waiting_max: HOUR * 24,
             approval: ApprovalRule { approvers },
+            parse_limits: ParseLimits::default(),
         };
         let service = Service::new(settings, rules);
         let proxy = Self { folder, service, recorder };

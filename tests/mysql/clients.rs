@@ -217,13 +217,9 @@ async fn serve(stream: Stream, shared: &Shared) -> std::io::Result<()> {
     }
 }
 
-/// What belongs to the login alone, and need not be the same on both sides.
+/// What has to be the same on both sides.
 fn session(capabilities: Capabilities) -> Capabilities {
-    let login = Capabilities::CONNECT_WITH_DB
-        | Capabilities::CONNECT_ATTRS
-        | Capabilities::PLUGIN_AUTH
-        | Capabilities::PLUGIN_AUTH_LENENC;
-    (capabilities & Capabilities::PASSED).without(login)
+    (capabilities & Capabilities::PASSED).without(Capabilities::OF_LOGIN)
 }
 
 /// Passes commands and replies, until the client goes, or wants to be somebody else.

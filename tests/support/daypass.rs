@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::mysql::Mysql;
 use super::postgres::Postgres;
 use super::process::{Output, Process, free_port, run};
 use super::psql::{Psql, psql};
@@ -30,6 +31,7 @@ pub struct Config {
     rest: String,
     files: Vec<(String, String)>,
     env: Vec<(String, String)>,
+    mysql_port: Option<u16>,
 }
 
 impl Config {
@@ -46,6 +48,25 @@ impl Config {
             "name = \"{name}\"\nengine = \"postgres\"\nprimary = \"{}\"\nreplicas = {replicas:?}\n\
              second-lock = \"none\"\n",
             primary.url("postgres", name)
+        ))
+    }
+
+    /// A database entry of that name on that server, root for service account, without second lock, and a
+    /// listener for it.
+    pub fn mysql(self, name: &str, primary: &Mysql) -> Self {
+        self.mysql_listener(name, "").database(&format!(
+            "name = \"{name}\"\nengine = \"mysql\"\nprimary = \"{}\"\nsecond-lock = \"none\"\n",
+            primary.url("root")
+        ))
+    }
+
+    /// A listener for that MySQL database, on a port of its own, with more lines.
+    pub fn mysql_listener(mut self, database: &str, lines: &str) -> Self {
+        let port = free_port();
+        self.mysql_port = Some(port);
+        self.section(&format!(
+            "[[listener]]\nengine = \"mysql\"\naddress = \"127.0.0.1:{port}\"\n\
+             database = \"{database}\"\n{lines}"
         ))
     }
 
@@ -114,6 +135,7 @@ pub struct Daypass {
     process: Option<Process>,
     folder: TempDir,
     port: u16,
+    mysql_port: Option<u16>,
     env: Vec<(String, String)>,
 }
 
@@ -128,7 +150,8 @@ impl Daypass {
             .expect("a temporary folder");
         let port = free_port();
         config.write(folder.path(), port);
-        let mut daypass = Self { process: None, folder, port, env: config.env };
+        let Config { mysql_port, env, .. } = config;
+        let mut daypass = Self { process: None, folder, port, mysql_port, env };
         daypass.start_again();
         daypass
     }
@@ -183,6 +206,11 @@ impl Daypass {
     /// The listener's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port of the listener for MySQL's clients on 127.0.0.1.
+    pub fn mysql_port(&self) -> u16 {
+        self.mysql_port.expect("a configuration with such a listener")
     }
 
     /// The folder with configuration, store, socket, audit file and log.

@@ -110,6 +110,11 @@ impl Mysql {
         self.port
     }
 
+    /// Its URL over the Unix socket, for an account without password.
+    pub fn url(&self, user: &str) -> String {
+        format!("mysql://{user}@/?socket={}", self.socket().display())
+    }
+
     /// The file of its Unix socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("s.sock")

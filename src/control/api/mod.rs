@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::control::service::Service;
-use crate::session::relay::Database;
+use crate::session::relay::Entry;
 
 pub use socket::{ApiSocket, SocketError};
 
@@ -29,7 +29,7 @@ pub struct ApiExtra {
 }
 
 /// A database, by its name in the configuration.
-pub type Find = Arc<dyn Fn(&str) -> Option<Arc<Database>> + Send + Sync>;
+pub type Find = Arc<dyn Fn(&str) -> Option<Entry> + Send + Sync>;
 
 /// Whether statements could be served now, or what is missing.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;

@@ -209,7 +209,7 @@ async fn cancel(State(api): State<Api>, Extension(actor): Who, Path(id): Path<St
 async fn explain(State(api): State<Api>, Extension(actor): Who, bytes: Bytes) -> Reply {
     let wish: Explain = body(&bytes)?;
     let database = (api.extra.database)(&wish.database);
-    reply(List { items: api.service.explain(&actor, wish, database.as_deref()).await? })
+    reply(List { items: api.service.explain(&actor, wish, database.as_ref()).await? })
 }
 
 async fn sessions(State(api): State<Api>, Extension(actor): Who) -> Reply {
@@ -226,7 +226,7 @@ async fn check_database(
     Path(name): Path<String>,
 ) -> Reply {
     let database = (api.extra.database)(&name);
-    reply(List { items: api.service.check_database(&actor, &name, database.as_deref()).await? })
+    reply(List { items: api.service.check_database(&actor, &name, database.as_ref()).await? })
 }
 
 async fn standing(
@@ -235,7 +235,7 @@ async fn standing(
     Path(name): Path<String>,
 ) -> Reply {
     let database = (api.extra.database)(&name);
-    reply(List { items: api.service.standing(&actor, &name, database.as_deref()).await? })
+    reply(List { items: api.service.standing(&actor, &name, database.as_ref()).await? })
 }
 
 async fn statements(
@@ -244,7 +244,7 @@ async fn statements(
     Path(name): Path<String>,
 ) -> Reply {
     let database = (api.extra.database)(&name);
-    reply(api.service.statements(&actor, &name, database.as_deref()).await?)
+    reply(api.service.statements(&actor, &name, database.as_ref()).await?)
 }
 
 async fn audit(State(api): State<Api>, Extension(_): Who) -> Reply {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::control::error::ControlError;
 use crate::control::model::{Finding, Standing, Weight};
 use crate::grant::Actor;
-use crate::session::relay::Database;
+use crate::session::relay::postgres::Postgres;
+use crate::session::relay::{Database, Entry};
 use crate::upstream::UpstreamError;
 use crate::upstream::roles::{Lock, check};
 
@@ -20,10 +21,10 @@ impl Service {
         &self,
         actor: &Actor,
         name: &str,
-        database: Option<&Database>,
+        database: Option<&Entry>,
     ) -> Result<Vec<Finding>, ControlError> {
         operators_only(actor, "look at a database's roles")?;
-        let database = self.known(name, database)?;
+        let database = self.postgres(name, database)?;
         let names = database.lock.as_ref().map(Lock::names);
         let found = check::check(&database.primary, names, database.ddl_owner.as_deref())
             .await
@@ -49,10 +50,10 @@ impl Service {
         &self,
         actor: &Actor,
         name: &str,
-        database: Option<&Database>,
+        database: Option<&Entry>,
     ) -> Result<Vec<Standing>, ControlError> {
         operators_only(actor, "look at a database's roles")?;
-        let database = self.known(name, database)?;
+        let database = self.postgres(name, database)?;
         let found = check::standing(&database.primary).await.map_err(unasked)?;
         Ok(found.into_iter().map(Standing::from).collect())
     }
@@ -61,10 +62,26 @@ impl Service {
     pub(super) fn known<'a>(
         &self,
         name: &str,
-        database: Option<&'a Database>,
-    ) -> Result<&'a Database, ControlError> {
+        database: Option<&'a Entry>,
+    ) -> Result<&'a Entry, ControlError> {
         self.engine(name)?;
         database.ok_or_else(|| ControlError::unavailable("the configuration is being read again"))
+    }
+
+    /// Likewise, where only PostgreSQL can be asked.
+    pub(super) fn postgres<'a>(
+        &self,
+        name: &str,
+        database: Option<&'a Entry>,
+    ) -> Result<&'a Database<Postgres>, ControlError> {
+        match self.known(name, database)? {
+            Entry::Postgres(database) => Ok(database),
+            Entry::Mysql(_) => {
+                let sentence =
+                    format!("{name} is a MySQL database: this is asked of PostgreSQL only");
+                Err(ControlError::invalid(sentence))
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a statement would need, and of it what somebody's grants allow.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +14,17 @@ use crate::grant::Actor;
 use crate::grant::snapshot::HeldGrants;
 use crate::identity::PrincipalName;
 use crate::session::explain::explain;
-use crate::session::relay::Database;
+use crate::session::relay::mysql::Mysql;
+use crate::session::relay::postgres::Postgres;
+use crate::session::relay::{Database, Entry};
 use crate::sql::catalog::RunsAs;
+use crate::sql::mysql;
 use crate::sql::name::Quoted;
 use crate::sql::postgres::{Scope, analyse};
-use crate::sql::statement::NotUnderstood;
+use crate::sql::statement::{Analysis, NotUnderstood};
 use crate::upstream::{Searcher, path_at_login, split_path};
 
-use super::{Service, principal_name, with_deep_stack};
+use super::{Service, catalog, principal_name, with_deep_stack};
 
 /// How long what a grant allows may take to reach the server: which schemas may be used hangs on it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,7 +38,7 @@ impl Service {
         &self,
         actor: &Actor,
         wish: Explain,
-        database: Option<&Database>,
+        database: Option<&Entry>,
     ) -> Result<Vec<ExplainedAccess>, ControlError> {
         let principal = principal_name(&wish.principal)?;
         if let Actor::Principal(name) = actor
@@ -45,24 +49,14 @@ impl Service {
             ));
         }
         let database = self.known(&wish.database, database)?;
-        let served = self.served(&wish.database)?;
         self.recordable()?;
-        let wished = wish.search_path.as_deref().map(read_wish).transpose()?;
         let held = self.store().snapshot().grants.held(&principal, &wish.database);
-        let path = self.path(database, (&principal, &held), wished).await?;
-        let names = self.names.load_full();
-        let catalog = self.catalog(&names, &wish.database).await?;
-        let catalog = match served.runs_as {
-            RunsAs::Other => catalog,
-            RunsAs::OwnRole => Arc::new(catalog.for_own_roles()),
+        let analysis = match database {
+            Entry::Postgres(database) => {
+                self.read_postgres(database, (&principal, &held), &wish).await?
+            }
+            Entry::Mysql(database) => self.read_mysql(database, &wish).await?,
         };
-        let (limits, searched) = (names.limits, Arc::clone(&path));
-        let work = move || {
-            let scope = Scope { catalog: &catalog, path: &searched, parameters: &[] };
-            analyse(&wish.sql, &scope, &limits)
-        };
-        let analysis = with_deep_stack("explain", work).await?;
-        let analysis = analysis.map_err(|why| not_understood(why, &path))?;
         let now = self.now();
         let statements = analysis.statements.iter().enumerate();
         let lines: Vec<ExplainedAccess> = statements
@@ -87,10 +81,61 @@ impl Service {
         Ok(lines)
     }
 
+    async fn read_postgres(
+        &self,
+        database: &Database<Postgres>,
+        caller: (&PrincipalName, &HeldGrants),
+        wish: &Explain,
+    ) -> Result<Analysis, ControlError> {
+        let wished = wish.search_path.as_deref().map(read_wish).transpose()?;
+        let path = self.path(database, caller, wished).await?;
+        let catalog = catalog(&database.catalogs).await?;
+        let catalog = match self.served(&wish.database)?.runs_as {
+            RunsAs::Other => catalog,
+            RunsAs::OwnRole => Arc::new(catalog.for_own_roles()),
+        };
+        let limits = self.rules.load().parse_limits;
+        let (text, searched) = (wish.sql.clone(), Arc::clone(&path));
+        let work = move || {
+            let scope = Scope { catalog: &catalog, path: &searched, parameters: &[] };
+            analyse(&text, &scope, &limits)
+        };
+        let analysis = with_deep_stack("explain", work).await?;
+        analysis.map_err(|why| {
+            let schemas = || path.iter().map(|schema| Quoted(schema).to_string()).collect();
+            not_understood(why, schemas)
+        })
+    }
+
+    /// `search_path` is the default database here: the one place where names without one are looked up.
+    async fn read_mysql(
+        &self,
+        database: &Database<Mysql>,
+        wish: &Explain,
+    ) -> Result<Analysis, ControlError> {
+        let catalog = catalog(&database.catalogs).await?;
+        let unread = || ControlError::unavailable("the database's settings cannot be read now");
+        let facts = database.catalogs.facts().ok_or_else(unread)?;
+        let settings = facts.settings(wish.search_path.as_deref());
+        let limits = self.rules.load().parse_limits;
+        let (text, known) = (wish.sql.clone(), settings.clone());
+        let work = move || {
+            let temporary = HashSet::new();
+            let scope = mysql::Scope { catalog: &catalog, settings: &known, temporary: &temporary };
+            mysql::analyse(text.as_bytes(), &scope, &limits)
+        };
+        let analysis = with_deep_stack("explain", work).await?;
+        analysis.map_err(|why| {
+            not_understood(why, || {
+                settings.default_database.iter().map(ToString::to_string).collect()
+            })
+        })
+    }
+
     /// The search path of a session that the principal would open.
     async fn path(
         &self,
-        database: &Database,
+        database: &Database<Postgres>,
         (principal, held): (&PrincipalName, &HeldGrants),
         wished: Option<Vec<Box<str>>>,
     ) -> Result<Arc<[Box<str>]>, ControlError> {
@@ -120,12 +165,12 @@ fn read_wish(value: &str) -> Result<Vec<Box<str>>, ControlError> {
     })
 }
 
-fn not_understood(why: NotUnderstood, path: &[Box<str>]) -> ControlError {
+/// `places` is where names without one were looked for.
+fn not_understood(why: NotUnderstood, places: impl FnOnce() -> Vec<String>) -> ControlError {
     let hint = match &why {
         NotUnderstood::Unsupported { hint, .. } => hint.clone(),
         NotUnderstood::Undefined { .. } => {
-            let schemas: Vec<_> = path.iter().map(|schema| Quoted(schema).to_string()).collect();
-            Some(format!("Names without a schema were looked for in: {}", schemas.join(", ")))
+            Some(format!("Names without a schema were looked for in: {}", places().join(", ")))
         }
         NotUnderstood::Syntax { .. } | NotUnderstood::TooComplex { .. } => None,
     };

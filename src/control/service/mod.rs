@@ -9,7 +9,6 @@ mod sessions;
 mod statements;
 mod tokens;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,12 +23,13 @@ use crate::grant::{Actor, Grant};
 use crate::identity::PrincipalName;
 use crate::session::registry::Registry;
 use crate::sql::Engine;
+use crate::sql::ParseLimits;
 use crate::sql::access::Operation;
-use crate::sql::catalog::{Catalog, RunsAs};
-use crate::sql::postgres::{ParseLimits, STACK_BYTES};
+use crate::sql::catalog::RunsAs;
+use crate::sql::postgres::STACK_BYTES;
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
-use crate::upstream::Catalogs;
+use crate::upstream::catalogs::{Catalogs, Source};
 
 /// What a [`Service`] is made of.
 pub struct Settings {
@@ -59,6 +59,8 @@ pub struct Rules {
     pub waiting_max: Duration,
     /// Who may approve what others ask for.
     pub approval: ApprovalRule,
+    /// Limits on statements that are explained.
+    pub parse_limits: ParseLimits,
 }
 
 /// A database, as grants see it.
@@ -72,32 +74,16 @@ pub struct Served {
     pub runs_as: RunsAs,
 }
 
-/// What a statement is read with, to be explained.
-#[derive(Default)]
-pub struct Names {
-    /// By entry of the configuration.
-    pub catalogs: HashMap<Arc<str>, Catalogs>,
-    /// Limits on statements.
-    pub limits: ParseLimits,
-}
-
 /// The operations.
 pub struct Service {
     settings: Settings,
     rules: ArcSwap<Rules>,
-    names: ArcSwap<Names>,
 }
 
 impl Service {
     /// A service over these, under these rules.
     pub fn new(settings: Settings, rules: Rules) -> Arc<Self> {
-        let names = ArcSwap::default();
-        Arc::new(Self { settings, rules: ArcSwap::from_pointee(rules), names })
-    }
-
-    /// Statements that are explained from now on are read with these.
-    pub fn set_names(&self, names: Names) {
-        self.names.store(Arc::new(names));
+        Arc::new(Self { settings, rules: ArcSwap::from_pointee(rules) })
     }
 
     /// What is asked from now on is judged by these.
@@ -124,17 +110,6 @@ impl Service {
     /// Whether somebody may approve what others ask for.
     pub(super) fn is_approver(&self, actor: &Actor) -> bool {
         self.rules.load().approval.admits(actor)
-    }
-
-    /// The names of a database, as a service that reads statements needs them.
-    async fn catalog(&self, names: &Names, database: &str) -> Result<Arc<Catalog>, ControlError> {
-        let unread = || ControlError::unavailable("the database's catalog cannot be read now");
-        let known = names.catalogs.get(database).ok_or_else(unread)?;
-        match known.current() {
-            Some(catalog) => Ok(catalog),
-            // Shortly after the start it is being read for the first time.
-            None => known.refresh().await.map_err(|_| unread()),
-        }
     }
 
     fn engine(&self, database: &str) -> Result<Engine, ControlError> {
@@ -280,6 +255,18 @@ fn operators_only(actor: &Actor, what: &str) -> Result<(), ControlError> {
 
 fn principal_name(name: &str) -> Result<PrincipalName, ControlError> {
     PrincipalName::new(name).map_err(|error| ControlError::invalid(error.to_string()))
+}
+
+/// The names of a database, as a service that reads statements needs them.
+async fn catalog<S: Source>(known: &Catalogs<S>) -> Result<Arc<S::Catalog>, ControlError> {
+    match known.current() {
+        Some(catalog) => Ok(catalog),
+        // Shortly after the start it is being read for the first time.
+        None => known
+            .refresh()
+            .await
+            .map_err(|_| ControlError::unavailable("the database's catalog cannot be read now")),
+    }
 }
 
 /// Analyses on a thread of its own: the analyser wants a deeper stack than the threads of the API have.

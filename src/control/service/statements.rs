@@ -6,14 +6,14 @@ use std::sync::Arc;
 use crate::control::error::ControlError;
 use crate::control::model::{RoleSeen, StatementsSeen};
 use crate::grant::Actor;
-use crate::session::relay::Database;
+use crate::session::relay::Entry;
 use crate::sql::access::Access;
 use crate::sql::catalog::Catalog;
 use crate::sql::postgres::{ParseLimits, Scope, analyse};
 use crate::upstream::roles::check::{self, Seen, Statements};
 
 use super::databases::unasked;
-use super::{Service, operators_only, with_deep_stack};
+use super::{Service, catalog, operators_only, with_deep_stack};
 
 impl Service {
     /// What people's own roles have used in a database, by the texts that `pg_stat_statements` has of them.
@@ -24,10 +24,10 @@ impl Service {
         &self,
         actor: &Actor,
         name: &str,
-        database: Option<&Database>,
+        database: Option<&Entry>,
     ) -> Result<StatementsSeen, ControlError> {
         operators_only(actor, "look at a database's roles")?;
-        let database = self.known(name, database)?;
+        let database = self.postgres(name, database)?;
         let found = check::statements(&database.primary).await.map_err(unasked)?;
         let (since, roles) = match found {
             Statements::Lacking(why) => {
@@ -35,10 +35,9 @@ impl Service {
             }
             Statements::Read { since, roles } => (since, roles),
         };
-        let names = self.names.load_full();
         // Whatever the proxy's sessions are, these roles were held to their own privileges.
-        let catalog = Arc::new(self.catalog(&names, name).await?.for_own_roles());
-        let limits = names.limits;
+        let catalog = Arc::new(catalog(&database.catalogs).await?.for_own_roles());
+        let limits = self.rules.load().parse_limits;
         let work = move || roles.iter().map(|seen| understand(seen, &catalog, &limits)).collect();
         let roles = with_deep_stack("statements", work).await?;
         Ok(StatementsSeen { lacking: None, since, roles })

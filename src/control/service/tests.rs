@@ -75,6 +75,7 @@ fn rules() -> Rules {
         duration_max: HOUR * 8,
         waiting_max: HOUR * 2,
         approval: ApprovalRule { approvers: vec![name("carol"), name("alice")] },
+        parse_limits: crate::sql::ParseLimits::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::audit::record::Outcome;
 use crate::session::call::{BoundCall, CallError, CallReply, EXPLAIN, Procedure};
 use crate::session::explain::{Explained, explain};
+use crate::session::machine::KillOutcome;
 use crate::session::output::{Command, Output};
 use crate::session::refusal::Refusal;
 use crate::session::scope::{Analysed, Meaning, MysqlNames};
@@ -17,15 +18,6 @@ use crate::wire::mysql::report::{Form, Report, result};
 
 use super::texts::shown;
 use super::{Call, Conversation, Current, Env, Said};
-
-/// What became of the KILL of another session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KillOutcome {
-    /// It was told to end.
-    Done,
-    /// The principal has no session of that number.
-    Unknown,
-}
 
 impl Conversation {
     pub(super) fn call_text(

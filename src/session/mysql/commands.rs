@@ -1,6 +1,7 @@
 //! The commands, one by one. What carries no text of its own is decided as the statement that does the same.
 
-use crate::session::output::Output;
+use crate::secret::Secret;
+use crate::session::output::{ChangeUser, Command as Wish, Output};
 use crate::session::refusal::Refusal;
 use crate::wire::mysql::command::{Command, StatementId};
 use crate::wire::mysql::reply::{Expect, Reply};
@@ -37,12 +38,7 @@ impl Conversation {
             Command::Ping => self.pass_plain(said(b""), Work::Plain, out),
             Command::SetOption { .. } => self.set_option(said(b""), env, out),
             Command::ResetConnection => self.reset(said(b""), out),
-            Command::ChangeUser { .. } => {
-                let hint = Some("Connect anew.".into());
-                let what = "COM_CHANGE_USER is not taken here".into();
-                let refusal = Refusal::Unsupported { what, hint };
-                self.refuse_opaque(said(b""), &refusal, env, out);
-            }
+            Command::ChangeUser { body } => self.depart(body, sequence, out),
             Command::Prepare { text } => return self.on_prepare(said(text), env, out),
             Command::Execute { statement, .. } | Command::BulkExecute { statement, .. } => {
                 return self.on_execute(*statement, command, said(b""), env, out);
@@ -137,6 +133,13 @@ impl Conversation {
             prepared.long.push(parameter);
         }
         out.control(|server| server.extend_from_slice(frame));
+    }
+
+    /// The session ends, whoever the client is next.
+    fn depart(&mut self, body: &[u8], sequence: u8, out: &mut Output) {
+        self.closing = true;
+        self.departed = true;
+        out.command(Wish::Depart(ChangeUser { body: Secret::new(body), sequence }));
     }
 
     /// Refuses a command by its name, as a server that does not know it.

@@ -9,6 +9,7 @@ mod bound;
 mod call;
 mod commands;
 mod ending;
+mod machine;
 mod names;
 mod own;
 mod prepared;
@@ -29,16 +30,16 @@ use bytes::{Buf, BytesMut};
 use crate::grant::snapshot::HeldGrants;
 use crate::session::call::BoundCall;
 use crate::session::gate::Gate;
+use crate::session::machine as shell;
 use crate::session::output::{Command as Wish, Output};
 use crate::session::refusal::{Ended, Refusal};
-use crate::session::scope::{Meaning, Meanings, MysqlNames};
+use crate::session::scope::{Meaning, MysqlNames};
 use crate::session::trail::{Running, Trail};
 use crate::sql::access::Access;
+use crate::sql::mysql::ParseSettings;
 use crate::sql::mysql::catalog::Catalog;
-use crate::sql::mysql::{ParseLimits, ParseSettings};
 use crate::sql::name::QualifiedName;
 use crate::time::Timestamp;
-use crate::wire::Limits;
 use crate::wire::mysql::capability::{Capabilities, Status};
 use crate::wire::mysql::command::{Command, StatementId};
 use crate::wire::mysql::packet::{self, HEADER_BYTES, Violation};
@@ -49,29 +50,8 @@ use crate::wire::mysql::response::Okay;
 use names::{Names, Prepared};
 use state::State;
 
-pub use call::KillOutcome;
-pub use report::upstream_report;
-
 /// What the machine may look at while it handles one event.
-pub struct Env<'a> {
-    /// The time.
-    pub now: Timestamp,
-    /// Meanings of names that sessions of this thread share.
-    pub meanings: &'a mut Meanings<MysqlNames>,
-    /// Whether the audit stream takes records.
-    pub audit_accepts: bool,
-    /// Limits on what a client sends.
-    pub limits: &'a SessionLimits,
-}
-
-/// Limits on what one session may hold and send.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SessionLimits {
-    /// Of messages and names.
-    pub wire: Limits,
-    /// Of statements.
-    pub parse: ParseLimits,
-}
+pub type Env<'a> = shell::Env<'a, MysqlNames>;
 
 /// What a session starts with.
 pub struct Start {
@@ -133,6 +113,8 @@ pub struct Conversation {
     looked: Timestamp,
     file: FileUnderWay,
     closing: bool,
+    /// What the client sends from now on belongs to its next login.
+    departed: bool,
     draining: Option<&'static str>,
     /// The server has told the client why it ends the session.
     server_said_why: bool,
@@ -277,6 +259,7 @@ impl Conversation {
             looked: Timestamp::from_micros(0),
             file: FileUnderWay::default(),
             closing: false,
+            departed: false,
             draining: None,
             server_said_why: false,
         }
@@ -383,7 +366,7 @@ impl Conversation {
             drop(payload);
             input.advance(found.total);
         }
-        if self.closing {
+        if self.closing && !self.departed {
             input.clear();
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::grant::decide::Denial;
+use crate::session::machine::{ANOTHER_TOKEN, Farewell, TOKEN_REVOKED};
 use crate::session::refusal::{Ended, Refusal};
 use crate::session::trail::Facts;
 use crate::sql::access::{Access, Columns, Object};
@@ -118,7 +119,7 @@ fn not_understood(why: &NotUnderstood) -> Report {
 
 /// The error for a server that could not be reached. What the server says of the service account stays
 /// with the operator.
-pub fn upstream_report(error: &UpstreamError) -> Report {
+pub(super) fn upstream_report(error: &UpstreamError) -> Report {
     const LATER: &str = "Try again later; the operator of the proxy has the reason in its log.";
     let (code, state, message) = match error {
         UpstreamError::MysqlRefused { code: 1049, .. } => (1049, STATE, "Unknown database"),
@@ -134,4 +135,22 @@ pub fn upstream_report(error: &UpstreamError) -> Report {
         _ => (1105, "08S01", "the database server cannot be reached"),
     };
     Report::new(code, state, message).hint(LATER)
+}
+
+/// A last word to the client, and its number where no reply is under way: what answers a command comes second,
+/// what nobody has asked for first.
+pub(super) fn farewell(farewell: &Farewell) -> (Report, u8) {
+    let gone = |why: String| Report::new(1927, "70100", why);
+    match farewell {
+        // ER_MALFORMED_PACKET.
+        Farewell::ClientViolation(how) => (Report::new(1835, "HY000", how.clone()), 1),
+        Farewell::ServerViolation => {
+            (Report::new(1105, "08S01", "the database server broke the protocol"), 0)
+        }
+        Farewell::Unrecorded(why) => (Report::new(1105, "HY000", *why), 1),
+        Farewell::TokenRevoked => (gone(TOKEN_REVOKED.to_owned()).hint(ANOTHER_TOKEN), 0),
+        Farewell::Killed { by } => (gone(format!("the session was ended by {by}")), 0),
+        // ER_SERVER_SHUTDOWN.
+        Farewell::Ended(why) => (Report::new(1053, "08S01", *why), 0),
+    }
 }

@@ -18,6 +18,7 @@ mod apart;
 mod call;
 mod ending;
 mod extended;
+mod machine;
 mod names;
 mod overlay;
 mod owner;
@@ -38,15 +39,14 @@ use bytes::{Buf, BytesMut};
 use crate::grant::snapshot::HeldGrants;
 use crate::session::call::CallError;
 use crate::session::gate::Gate;
+use crate::session::machine as shell;
 use crate::session::output::{Command, Output};
 use crate::session::refusal::{Ended, Refusal};
-use crate::session::scope::{Meaning, Meanings};
+use crate::session::scope::{Meaning, PostgresNames};
 use crate::session::trail::{Running, Trail};
 use crate::sql::catalog::Catalog;
-use crate::sql::postgres::ParseLimits;
 use crate::sql::statement::Effect;
 use crate::time::Timestamp;
-use crate::wire::Limits;
 use crate::wire::postgres::frame::{self, HEADER_BYTES, Violation};
 use crate::wire::postgres::message::{Frontend, TransactionStatus};
 use crate::wire::postgres::reply::{self, Report};
@@ -58,28 +58,8 @@ use owner::{Owner, ownership};
 use simple::Turn;
 use slots::Slot;
 
-pub use report::upstream_report;
-
 /// What the machine may look at while it handles one event.
-pub struct Env<'a> {
-    /// The time.
-    pub now: Timestamp,
-    /// Meanings of names that sessions of this thread share.
-    pub meanings: &'a mut Meanings,
-    /// Whether the audit stream takes records.
-    pub audit_accepts: bool,
-    /// Limits on what a client sends.
-    pub limits: &'a SessionLimits,
-}
-
-/// Limits on what one session may hold and send.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SessionLimits {
-    /// Of messages and names.
-    pub wire: Limits,
-    /// Of statements.
-    pub parse: ParseLimits,
-}
+pub type Env<'a> = shell::Env<'a, PostgresNames>;
 
 /// What a session starts with.
 pub struct Start {

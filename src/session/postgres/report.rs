@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::session::machine::{ANOTHER_TOKEN, Farewell, TOKEN_REVOKED};
 use crate::session::refusal::{Ended, Refusal};
 use crate::session::trail::Facts;
 use crate::sql::statement::NotUnderstood;
@@ -100,7 +101,7 @@ fn not_understood(why: &NotUnderstood) -> Report {
 
 /// The error for a server that could not be reached. What the server says of the service account stays
 /// with the operator; what it says of the client's own settings, or of its own state, is the client's.
-pub fn upstream_report(error: &UpstreamError) -> Report {
+pub(super) fn upstream_report(error: &UpstreamError) -> Report {
     const LATER: &str = "Try again later; the operator of the proxy has the reason in its log.";
     match error {
         UpstreamError::Refused { sqlstate, message } => match &**sqlstate {
@@ -116,5 +117,19 @@ pub fn upstream_report(error: &UpstreamError) -> Report {
                 .hint(LATER)
         }
         _ => Report::error("08001", "the database server cannot be reached").hint(LATER),
+    }
+}
+
+/// A last word to the client.
+pub(super) fn farewell(farewell: &Farewell) -> Report {
+    match farewell {
+        Farewell::ClientViolation(how) => Report::fatal("08P01", how.clone()),
+        Farewell::ServerViolation => {
+            Report::fatal("08P01", "the database server broke the protocol")
+        }
+        Farewell::Unrecorded(why) => Report::fatal("58030", *why),
+        Farewell::TokenRevoked => Report::fatal("57P01", TOKEN_REVOKED).hint(ANOTHER_TOKEN),
+        Farewell::Killed { by } => Report::fatal("57P01", format!("the session was ended by {by}")),
+        Farewell::Ended(why) => Report::fatal("57P01", *why),
     }
 }

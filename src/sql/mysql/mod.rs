@@ -25,6 +25,7 @@ mod words;
 
 use std::collections::HashSet;
 
+pub use super::ParseLimits;
 pub use settings::{CharacterSet, Flavour, ParseSettings, ServerVersion, SqlMode};
 
 use self::catalog::Catalog;
@@ -35,23 +36,6 @@ use super::statement::{Analysis, NotUnderstood};
 
 /// Stack that [`analyse`] may need.
 pub const STACK_BYTES: usize = 2 * 1024 * 1024;
-
-/// Bounds that are checked before the grammar sees a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ParseLimits {
-    /// Longest text.
-    pub bytes_max: usize,
-    /// Most tokens.
-    pub tokens_max: usize,
-    /// Deepest nesting of parentheses.
-    pub nesting_max: usize,
-}
-
-impl Default for ParseLimits {
-    fn default() -> Self {
-        Self { bytes_max: 16 * 1024 * 1024, tokens_max: 4_000_000, nesting_max: 200 }
-    }
-}
 
 /// Where names are looked up, and how text is read.
 #[derive(Clone, Copy, Debug)]

@@ -41,8 +41,9 @@ mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use super::ParseLimits;
 pub use deferred::{Bound, resolve};
-pub use prescan::{ParseLimits, credentials_hint};
+pub use prescan::credentials_hint;
 
 use self::lexer::Lexer;
 use super::catalog::{Catalog, TypeId};

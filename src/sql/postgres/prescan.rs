@@ -4,27 +4,9 @@
 
 use std::ops::Range;
 
+use super::ParseLimits;
 use super::lexer::{Kind, Lexer};
 use crate::sql::statement::NotUnderstood;
-
-/// What one message may hold at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ParseLimits {
-    /// Length of the text in bytes.
-    pub bytes_max: usize,
-    /// Number of tokens.
-    pub tokens_max: usize,
-    /// Depth of parentheses, brackets, CASE and prefix operators together.
-    pub nesting_max: usize,
-}
-
-impl Default for ParseLimits {
-    /// Room for an INSERT of 65 535 parameters or a few megabytes of literals; a level of nesting
-    /// costs up to 20 kB of stack in the walk, so that 256 fit 8 MiB with room to spare.
-    fn default() -> Self {
-        Self { bytes_max: 16 << 20, tokens_max: 600_000, nesting_max: 256 }
-    }
-}
 
 /// The literals of a message.
 pub(super) struct Measured {

@@ -16,12 +16,13 @@ use super::target::Target;
 use crate::sql::mysql::catalog::{
     Catalog, Column, Database, Routine, Security, Table, TableKind, View,
 };
-use crate::sql::mysql::{CharacterSet, Flavour, ServerVersion, SqlMode};
+use crate::sql::mysql::{CharacterSet, Flavour, ParseSettings, ServerVersion, SqlMode};
 use crate::upstream::catalogs::{CHECK_MAX, Kept, Source};
 use crate::upstream::client::Bounds;
 use crate::upstream::connect::within;
 use crate::upstream::error::UpstreamError;
 use crate::wire::mysql::command;
+use crate::wire::mysql::login::Mirror;
 
 /// What the server may have set for every session must not cut our results short, nor change how they are written.
 const SESSION: &str = "SET NAMES utf8mb4, SESSION sql_mode = '', \
@@ -71,12 +72,29 @@ const SYSTEM: [&str; 4] = ["information_schema", "performance_schema", "mysql", 
 pub struct Facts {
     /// Which server, and its version.
     pub server: ServerVersion,
+    /// What clients are to see of it.
+    pub mirror: Mirror,
     /// `lower_case_table_names` is not 0: names of databases and tables are compared in lower case.
     pub lower_case_table_names: bool,
     /// What sessions begin with; `None` when it has a mode that is not read here.
     pub sql_mode: Option<SqlMode>,
     /// Of clients that ask for none; `None` for one that is not read here.
     pub character_set: Option<CharacterSet>,
+}
+
+impl Facts {
+    /// How a new session's texts are read, as far as can be said before it has one.
+    pub fn settings(&self, default_database: Option<&str>) -> ParseSettings {
+        let folds = self.lower_case_table_names;
+        let fold = |name: &str| if folds { name.to_lowercase() } else { name.to_owned() };
+        ParseSettings {
+            server: self.server,
+            sql_mode: self.sql_mode.unwrap_or_default(),
+            character_set: CharacterSet::Utf8mb4,
+            default_database: default_database.map(|name| fold(name).into()),
+            lower_case_table_names: folds,
+        }
+    }
 }
 
 impl Kept for Catalog {
@@ -166,10 +184,12 @@ async fn set_up(connection: &mut Connection) -> Result<Facts, UpstreamError> {
         Flavour::MySql => MYSQL_SESSION,
     };
     client::query(connection, own).await?;
+    let mirror = Mirror::of(&connection.greeting);
     let mut facts = None;
     client::each_row(connection, FACTS, Bounds::default(), |mut row| {
         facts = Some(Facts {
             server: ServerVersion { flavour, number },
+            mirror: mirror.clone(),
             lower_case_table_names: row.text()? != "0",
             sql_mode: SqlMode::parse(row.text()?),
             character_set: CharacterSet::parse(row.text()?),

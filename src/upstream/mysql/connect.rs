@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
@@ -55,15 +55,28 @@ impl fmt::Debug for Connection {
 /// # Errors
 /// When the server cannot be reached, cannot prove who it is, does not take us, or is too slow.
 pub async fn connect(target: &Target, startup: &Startup) -> Result<Connection, UpstreamError> {
+    connect_at(target, None, startup).await
+}
+
+/// [`connect`] to `peer` itself when given, else to whatever the name stands for.
+///
+/// # Errors
+/// As for [`connect`].
+pub(super) async fn connect_at(
+    target: &Target,
+    peer: Option<&Peer>,
+    startup: &Startup,
+) -> Result<Connection, UpstreamError> {
     let limit = target.connect_timeout;
-    within(limit, "connecting and logging in", connect_and_log_in(target, startup)).await
+    within(limit, "connecting and logging in", connect_and_log_in(target, peer, startup)).await
 }
 
 async fn connect_and_log_in(
     target: &Target,
+    peer: Option<&Peer>,
     startup: &Startup,
 ) -> Result<Connection, UpstreamError> {
-    let (stream, peer) = open(target).await?;
+    let (stream, peer) = open(target, peer).await?;
     let account = Account {
         user: &target.user,
         schema: target.schema.as_deref(),
@@ -120,7 +133,7 @@ async fn log_in(
     }
 }
 
-async fn open(target: &Target) -> Result<(Stream, Peer), UpstreamError> {
+async fn open(target: &Target, peer: Option<&Peer>) -> Result<(Stream, Peer), UpstreamError> {
     let failed = |source| UpstreamError::Connect {
         address: target.host.to_string().into(),
         source: Arc::new(source),
@@ -131,7 +144,11 @@ async fn open(target: &Target) -> Result<(Stream, Peer), UpstreamError> {
             Ok((Stream::Unix(stream), Peer::Unix(path.clone())))
         }
         Host::Tcp { name, port } => {
-            let stream = dial_name(name, *port, target.connect_timeout).await.map_err(failed)?;
+            let stream = match peer {
+                Some(Peer::Tcp(address)) => TcpStream::connect(address).await,
+                _ => dial_name(name, *port, target.connect_timeout).await,
+            };
+            let stream = stream.map_err(failed)?;
             let peer = Peer::Tcp(stream.peer_addr().map_err(failed)?);
             Ok((Stream::tcp(stream, Keepalive::default()).map_err(failed)?, peer))
         }

@@ -74,6 +74,17 @@ impl fmt::Display for Host {
     }
 }
 
+/// The same place, account and protection; what was read of authorities' files is no part of it.
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        self.has_names_of(other)
+            && self.schema == other.schema
+            && self.password == other.password
+            && self.tls == other.tls
+            && self.connect_timeout == other.connect_timeout
+    }
+}
+
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // All but the TLS configuration, which is pages long and says nothing more.
@@ -111,6 +122,18 @@ impl Target {
     #[must_use]
     pub fn with_password(self, password: Option<Secret>) -> Self {
         Self { password, ..self }
+    }
+
+    /// With another default schema.
+    #[must_use]
+    pub fn with_schema(self, schema: Option<String>) -> Self {
+        Self { schema, ..self }
+    }
+
+    /// Whether both are the same account of the same server, which so has the same names: they may differ in how one
+    /// gets there.
+    pub fn has_names_of(&self, other: &Self) -> bool {
+        self.host == other.host && self.user == other.user
     }
 
     /// Has the files of authorities read again at the next connection, by every clone of this.

@@ -133,6 +133,14 @@ impl Capabilities {
             | Self::BULK_UNIT_RESULTS.0,
     );
 
+    /// What belongs to a login alone, and need not be the same on both sides of us.
+    pub const OF_LOGIN: Self = Self(
+        Self::CONNECT_WITH_DB.0
+            | Self::CONNECT_ATTRS.0
+            | Self::PLUGIN_AUTH.0
+            | Self::PLUGIN_AUTH_LENENC.0,
+    );
+
     /// What every end has to have.
     pub const NEEDED: Self = Self(Self::PROTOCOL_41.0 | Self::SECURE_CONNECTION.0);
 

@@ -29,7 +29,8 @@ use crate::wire::mysql::reply::{Event, Expect, Reply, Step};
 use crate::wire::mysql::report;
 use crate::wire::mysql::response::Failure;
 
-use super::{Conversation, Env, KillOutcome, SessionLimits, Start};
+use super::{Conversation, Env, Start};
+use crate::session::machine::{KillOutcome, SessionLimits};
 use server::{Answer, FakeServer};
 
 const WITH_EOF: Capabilities = Capabilities::PROTOCOL_41;
@@ -75,6 +76,8 @@ struct House {
     audit_accepts: bool,
     version: u64,
     closed: bool,
+    /// Number of the answer to a client that logs in anew.
+    departs: Option<u8>,
     /// Cancels stay in `pending`.
     cancels_wait: bool,
 }
@@ -129,6 +132,7 @@ impl House {
             audit_accepts: true,
             version: 1,
             closed: false,
+            departs: None,
             cancels_wait: false,
         };
         house.with_machine(|machine, env, out| machine.start(env, out));
@@ -230,6 +234,7 @@ impl House {
             Wish::TerminateUpstream => {
                 self.machine.on_server_gone(self.now, &mut self.out);
             }
+            Wish::Depart(wish) => self.departs = Some(wish.sequence),
             Wish::Close => (),
         }
         self.apply();

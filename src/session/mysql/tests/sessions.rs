@@ -246,8 +246,19 @@ fn what_has_no_rule_is_refused_by_its_name() {
         let told = house.command(code, body, Expect::Okay);
         assert!(told.starts_with("1047 08S01 "), "{code}: {told}");
     }
-    assert!(house.command(0x11, b"alice\0", Expect::Okay).starts_with("1235"));
     assert!(house.server.got.is_empty());
+}
+
+#[test]
+fn a_client_that_logs_in_anew_leaves_its_session_with_what_it_sent_behind() {
+    let mut house = reads();
+    house.sends(0x11, b"bob\0\0\0");
+    house.sends(0x0e, b"");
+    house.take_client_bytes();
+    house.settle();
+    assert_eq!(house.departs, Some(1));
+    assert!(house.server.got.is_empty() && house.client_out.is_empty());
+    assert_eq!(&house.client_in[..], [1, 0, 0, 0, 0x0e], "the next login's");
 }
 
 #[test]

@@ -28,7 +28,8 @@ use crate::sql::catalog::Catalog;
 use crate::time::Timestamp;
 use crate::wire::postgres::frame::{self, HEADER_BYTES};
 
-use super::{Conversation, Env, SessionLimits, Start};
+use super::{Conversation, Env, Start};
+use crate::session::machine::SessionLimits;
 use server::FakeServer;
 
 /// Relations `public.t0` to `public.t4`, with columns `a` and `b`.
@@ -235,7 +236,10 @@ impl House {
                 let result = answer(&call);
                 self.with_machine(|machine, env, out| machine.on_call_result(result, env, out));
             }
-            Command::TerminateUpstream | Command::Kill { .. } | Command::Close => (),
+            Command::TerminateUpstream
+            | Command::Kill { .. }
+            | Command::Depart(_)
+            | Command::Close => (),
         }
         self.apply();
         self.take_client_bytes();

@@ -1,7 +1,11 @@
 //! The only place with both sockets. Chooses one event (which may be cancelled at no loss), hands it to
-//! the machine, then does what the machine asks (which is never cut short).
+//! the machine, then does what the machine asks (which is never cut short). It is the same for both wires; what
+//! differs is [`Wire`]'s.
 
-use std::cell::RefCell;
+mod database;
+pub mod mysql;
+pub mod postgres;
+
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,33 +23,17 @@ use crate::grant::snapshot::HeldGrants;
 use crate::identity::{PrincipalName, TokenId};
 use crate::net::Stream;
 use crate::session::call::{BoundCall, Calls, InBandCaller};
-use crate::session::io::{Happened, Io, SCRATCH_BYTES};
+use crate::session::io::{Happened, Io};
+use crate::session::machine::{Env, Farewell, KillOutcome, Machine, SessionLimits};
 use crate::session::news::{self, Arrival, News, Phase};
-use crate::session::output::{Command as Wish, Output};
-use crate::session::postgres::{Conversation, Env, SessionLimits, upstream_report};
-use crate::session::registry::Command;
-use crate::session::scope::Meanings;
-use crate::session::trail::SecondLock;
-use crate::sql::catalog::Catalog;
+use crate::session::output::{ChangeUser, Command as Wish, Output};
+use crate::session::registry::{Command, Registry};
+use crate::session::wire::{Catalog, Names, Opened, SecondLock, Wire, Worker};
 use crate::store::Snapshot;
 use crate::time::Timestamp;
 use crate::upstream::roles::Progress;
-use crate::upstream::{self, Catalogs, Connection, Lock, Peer, Startup, Target, UpstreamError};
-use crate::wire::postgres::frame::Violation;
-use crate::wire::postgres::reply::Report;
 
-/// What the sessions of one thread share.
-pub struct Worker {
-    meanings: RefCell<Meanings>,
-    scratch: RefCell<Box<[u8]>>,
-}
-
-impl Default for Worker {
-    fn default() -> Self {
-        let scratch = RefCell::new(vec![0; SCRATCH_BYTES].into());
-        Self { meanings: RefCell::default(), scratch }
-    }
-}
+pub use database::{Database, Entry};
 
 /// How many statements were allowed and refused.
 #[derive(Clone, Default)]
@@ -56,57 +44,12 @@ pub struct Decisions {
     pub denied: Counter,
 }
 
-/// One entry of the configuration, as sessions use it.
-pub struct Database {
-    /// Its name there.
-    pub name: Arc<str>,
-    /// The primary, as the service account.
-    pub primary: Target,
-    /// Its names.
-    pub catalogs: Catalogs,
-    /// Roles in the database itself, where it has a second lock.
-    pub lock: Option<Lock>,
-    /// How often they are read again.
-    pub catalog_refresh: Duration,
-    /// The role as which sessions do what only owners may.
-    pub ddl_owner: Option<Arc<str>>,
-}
-
-impl Database {
-    /// What `second-lock` says.
-    pub fn second_lock(&self) -> SecondLock {
-        if self.lock.is_some() { SecondLock::Role } else { SecondLock::None }
-    }
-
-    /// Follows the names as sessions may use them: with a second lock, once its roles reach them.
-    pub fn watch_catalog(&self) -> watch::Receiver<Option<Arc<Catalog>>> {
-        self.lock.as_ref().map_or_else(|| self.catalogs.watch(), Lock::watch)
-    }
-
-    async fn refresh_catalog(&self) -> Result<Arc<Catalog>, UpstreamError> {
-        match &self.lock {
-            Some(lock) => lock.refresh(&self.catalogs).await,
-            None => self.catalogs.refresh().await,
-        }
-    }
-
-    /// Connects as whoever a principal's sessions are at the server.
-    async fn connect(
-        &self,
-        principal: &PrincipalName,
-        startup: &Startup,
-    ) -> Result<Connection, UpstreamError> {
-        match &self.lock {
-            Some(lock) => lock.connect(&self.primary, principal, startup).await,
-            None => upstream::connect(&self.primary, startup).await,
-        }
-    }
-}
-
 /// What all sessions share.
 pub struct Shared {
     /// The audit stream.
     pub recorder: Recorder,
+    /// The sessions that are open.
+    pub registry: Arc<Registry>,
     /// Whether a decision is on disk before its statement is sent.
     pub strict: bool,
     /// How many statements were allowed and refused.
@@ -118,41 +61,33 @@ pub struct Shared {
 }
 
 /// One session, logged in.
-pub struct Relay {
+pub struct Relay<W: Wire> {
     /// What the sessions of this thread share.
     pub worker: Rc<Worker>,
     /// What all sessions share.
     pub shared: Arc<Shared>,
     /// The database.
-    pub database: Arc<Database>,
+    pub database: Arc<Database<W>>,
     /// The machine.
-    pub conversation: Conversation,
+    pub machine: W::Machine,
     /// Who calls.
     pub caller: InBandCaller,
     /// Settings for the connection to the server.
-    pub startup: Startup,
+    pub startup: W::Startup,
     /// What others say to this session.
     pub commands: mpsc::UnboundedReceiver<Command>,
     /// Grants and tokens.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Names.
-    pub catalogs: watch::Receiver<Option<Arc<Catalog>>>,
+    pub catalogs: watch::Receiver<Option<Arc<Catalog<W>>>>,
     /// Where the process stands.
     pub phase: watch::Receiver<Phase>,
 }
 
-enum Event {
+enum Event<W: Wire> {
     Io(Happened),
-    News(news::Event),
+    News(news::Event<W>),
     Timer,
-}
-
-/// What is known of the backend, to cancel it.
-#[derive(Clone)]
-struct Backend {
-    peer: Peer,
-    process_id: u32,
-    secret_key: Box<[u8]>,
 }
 
 /// How long a session that ends may take to write its last words.
@@ -165,12 +100,12 @@ const GONE_GRACE: Duration = Duration::from_secs(1);
 /// After that a statement of a client that is gone is cancelled; it has this long to answer.
 const GONE_PATIENCE: Duration = Duration::from_secs(5);
 
-struct Running {
-    relay: Session,
-    news: News,
+struct Running<W: Wire> {
+    relay: Session<W>,
+    news: News<W>,
     io: Io,
     out: Output,
-    backend: Option<Backend>,
+    backend: Option<W::Backend>,
     timer: Pin<Box<Sleep>>,
     timer_due: Option<Timestamp>,
     closing: Option<Instant>,
@@ -182,27 +117,40 @@ struct Running {
     wait_from: Option<Timestamp>,
     /// Bytes of the server's that the machine has taken; gone from the buffer once they are written.
     server_taken: usize,
+    /// The client is to log in anew.
+    departs: Option<ChangeUser>,
     reason: &'static str,
 }
 
-/// What of a [`Relay`] is not waited for.
-struct Session {
-    worker: Rc<Worker>,
-    shared: Arc<Shared>,
-    database: Arc<Database>,
-    conversation: Conversation,
-    caller: InBandCaller,
-    startup: Startup,
+/// A client that has left its session to log in anew.
+pub struct Departed {
+    /// What carries it.
+    pub stream: Stream,
+    /// What it has sent behind its wish.
+    pub read: BytesMut,
+    /// Its wish.
+    pub wish: ChangeUser,
 }
 
-impl Relay {
-    /// Runs the session to its end. `read` is what came behind the login.
-    pub async fn run(self, client: Stream, read: BytesMut) {
+/// What of a [`Relay`] is not waited for.
+struct Session<W: Wire> {
+    worker: Rc<Worker>,
+    shared: Arc<Shared>,
+    database: Arc<Database<W>>,
+    machine: W::Machine,
+    caller: InBandCaller,
+    startup: W::Startup,
+}
+
+impl<W: Wire> Relay<W> {
+    /// Runs the session to its end. `read` is what came behind the login. Comes back with a client that is to log in
+    /// anew.
+    pub async fn run(self, client: Stream, read: BytesMut) -> Option<Departed> {
         let Self {
             worker,
             shared,
             database,
-            conversation,
+            machine,
             caller,
             startup,
             commands,
@@ -212,11 +160,11 @@ impl Relay {
         } = self;
         let message_bytes_max = shared.limits.wire.message_bytes_max;
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let progress = database.lock.as_ref().map(Lock::progress);
+        let progress = database.lock.as_ref().map(W::Lock::progress);
         let mut running = Running {
-            relay: Session { worker, shared, database, conversation, caller, startup },
+            relay: Session { worker, shared, database, machine, caller, startup },
             news: News::new(commands, snapshots, catalogs, phase, progress.clone()),
-            io: Io::new(client, read, message_bytes_max),
+            io: Io::new(client, read, W::look_ahead, message_bytes_max),
             out: Output::default(),
             backend: None,
             timer: Box::pin(sleep(Duration::ZERO)),
@@ -227,9 +175,10 @@ impl Relay {
             held: HeldGrants::default(),
             wait_from: None,
             server_taken: 0,
+            departs: None,
             reason: "the client closed the connection",
         };
-        running.run(&snapshot).await;
+        running.run(&snapshot).await
     }
 }
 
@@ -237,8 +186,8 @@ fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
-impl Running {
-    async fn run(&mut self, snapshot: &Snapshot) {
+impl<W: Wire> Running<W> {
+    async fn run(&mut self, snapshot: &Snapshot) -> Option<Departed> {
         self.with_machine(|machine, env, out| machine.start(env, out));
         // Between the proof and now its token may have been revoked.
         self.on_snapshot(snapshot);
@@ -254,21 +203,30 @@ impl Running {
             let event = self.next_event().await;
             self.handle(event);
         }
+        let departed = self.depart();
         self.end().await;
+        departed
+    }
+
+    fn depart(&mut self) -> Option<Departed> {
+        let wish = self.departs.take()?;
+        let read = std::mem::take(&mut self.io.client_in);
+        let stream = self.io.drop_client()?;
+        Some(Departed { stream, read, wish })
     }
 
     fn with_machine<T>(
         &mut self,
-        event: impl FnOnce(&mut Conversation, &mut Env<'_>, &mut Output) -> T,
+        event: impl FnOnce(&mut W::Machine, &mut Env<'_, Names<W>>, &mut Output) -> T,
     ) -> T {
         let relay = &mut self.relay;
         let mut env = Env {
             now: now(),
-            meanings: &mut relay.worker.meanings.borrow_mut(),
+            meanings: &mut W::meanings(&relay.worker).borrow_mut(),
             audit_accepts: relay.shared.recorder.accepts(),
             limits: &relay.shared.limits,
         };
-        event(&mut relay.conversation, &mut env, &mut self.out)
+        event(&mut relay.machine, &mut env, &mut self.out)
     }
 
     fn take_client_bytes(&mut self) {
@@ -280,15 +238,11 @@ impl Running {
         let result = self.with_machine(|machine, env, out| machine.on_client(&mut input, env, out));
         self.io.client_in = input;
         if let Err(violation) = result {
-            self.violated(&violation);
+            self.reason = "the client broke the protocol";
+            self.io.client_in.clear();
+            let farewell = Farewell::ClientViolation(violation.to_string());
+            self.relay.machine.close(&farewell, &mut self.out);
         }
-    }
-
-    fn violated(&mut self, violation: &Violation) {
-        let report = Report::fatal("08P01", violation.to_string());
-        self.reason = "the client broke the protocol";
-        self.io.client_in.clear();
-        self.relay.conversation.close(Some(report), &mut self.out);
     }
 
     /// Does what the machine asked for: records first, then bytes, then the rest.
@@ -335,12 +289,17 @@ impl Running {
     fn refuse_unrecorded(&mut self, sentence: &'static str) {
         self.out.clear();
         self.reason = "the audit stream failed";
-        self.relay.conversation.close(Some(Report::fatal("58030", sentence)), &mut self.out);
+        self.relay.machine.close(&Farewell::Unrecorded(sentence), &mut self.out);
     }
 
     fn grant_wish(&mut self, wish: Wish) {
         match wish {
             Wish::Close => {
+                self.closing = Some(Instant::now() + FAREWELL);
+            }
+            Wish::Depart(wish) => {
+                self.departs = Some(wish);
+                self.reason = "the client logs in anew";
                 self.closing = Some(Instant::now() + FAREWELL);
             }
             Wish::OpenUpstream => {
@@ -359,33 +318,42 @@ impl Running {
             Wish::CancelUpstream => {
                 let (database, backend) = (Arc::clone(&self.relay.database), self.backend.clone());
                 self.news.spawn(async move {
-                    if let Some(Backend { peer, process_id, secret_key }) = backend {
-                        let done =
-                            upstream::cancel_at(&database.primary, &peer, process_id, &secret_key);
-                        if let Err(error) = done.await {
-                            tracing::warn!(%error, "a cancel did not reach the server");
-                        }
+                    if let Some(backend) = backend
+                        && let Err(error) = W::cancel(&database.primary, &backend).await
+                    {
+                        tracing::warn!(%error, "a cancel did not reach the server");
                     }
                     Arrival::CancelDone
                 });
             }
-            // No statement of PostgreSQL asks for it.
-            Wish::Kill { .. } => (),
+            Wish::Kill { connection, query } => {
+                let outcome = self.kill(connection, query);
+                self.news.spawn(async move { Arrival::Killed(outcome) });
+            }
             Wish::TerminateUpstream => {
                 let (database, backend) = (Arc::clone(&self.relay.database), self.backend.clone());
-                let role = match &database.lock {
-                    Some(lock) => lock.role(&self.relay.caller.principal),
-                    None => database.primary.user.clone(),
-                };
+                let principal = self.relay.caller.principal.clone();
                 tokio::task::spawn_local(async move {
                     let Some(backend) = backend else { return };
-                    let done = upstream::terminate(&database.primary, backend.process_id, &role);
-                    if let Err(error) = done.await {
+                    let account = (database.lock.as_ref(), &principal);
+                    if let Err(error) = W::terminate(&database.primary, account, &backend).await {
                         tracing::warn!(%error, "a backend that ignored a cancel could not be ended");
                     }
                 });
             }
             Wish::Call(call) => self.call(call),
+        }
+    }
+
+    fn kill(&self, connection: u64, query: bool) -> KillOutcome {
+        let InBandCaller { principal, database, .. } = &self.relay.caller;
+        let command =
+            if query { Command::Cancel } else { Command::Kill { by: principal.as_str().into() } };
+        let registry = &self.relay.shared.registry;
+        if registry.tell_numbered((principal.as_str(), database), connection, command) {
+            KillOutcome::Done
+        } else {
+            KillOutcome::Unknown
         }
     }
 
@@ -403,7 +371,7 @@ impl Running {
                     && (self.io.is_client_flushed() || Instant::now() >= deadline)
             }
             (None, Some((deadline, cancelled))) => {
-                let answered = !self.relay.conversation.is_busy()
+                let answered = !self.relay.machine.is_busy()
                     && !self.io.has_message()
                     && self.out.client.is_empty()
                     && self.io.is_client_flushed();
@@ -421,7 +389,7 @@ impl Running {
             self.timer_due = Some(Timestamp::from_micros(0));
             return;
         }
-        let Some(due) = self.relay.conversation.next_deadline() else { return };
+        let Some(due) = self.relay.machine.next_deadline() else { return };
         // A timer that fires early does no harm, so it is only ever moved forward.
         if self.timer_due.is_none_or(|armed| due < armed) {
             self.timer.as_mut().reset(Instant::now() + now().until(due));
@@ -429,9 +397,9 @@ impl Running {
         }
     }
 
-    async fn next_event(&mut self) -> Event {
+    async fn next_event(&mut self) -> Event<W> {
         self.arm_timer();
-        if !self.relay.conversation.is_busy() {
+        if !self.relay.machine.is_busy() {
             self.io.shrink();
         }
         std::future::poll_fn(|cx| self.poll_event(cx)).await
@@ -439,7 +407,7 @@ impl Running {
 
     /// What is next. A grant that was made or revoked before a statement was sent counts for it, and
     /// sockets that are never at rest hold up neither: so the sockets come last.
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event<W>> {
         if let Poll::Ready(news) = self.news.poll(cx) {
             return Poll::Ready(Event::News(news));
         }
@@ -449,7 +417,7 @@ impl Running {
         self.io.poll(&self.relay.worker.scratch, cx).map(Event::Io)
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: Event<W>) {
         match event {
             Event::Io(happened) => self.on_io(happened),
             Event::News(news) => self.on_news(news),
@@ -457,26 +425,26 @@ impl Running {
         }
     }
 
-    fn on_news(&mut self, news: news::Event) {
+    fn on_news(&mut self, news: news::Event<W>) {
         match news {
             news::Event::Command(Command::Cancel) => {
-                self.relay.conversation.on_cancel(&mut self.out);
+                self.relay.machine.on_cancel(&mut self.out);
             }
             news::Event::Command(Command::Kill { by }) => {
                 self.reason = "ended by an operator";
-                self.end_with(Report::fatal("57P01", format!("the session was ended by {by}")));
+                self.end_with(&Farewell::Killed { by });
             }
             news::Event::Command(Command::Leave { why }) => {
                 self.reason = why;
-                self.relay.conversation.on_drain(why, &mut self.out);
+                self.relay.machine.on_drain(why, &mut self.out);
             }
             news::Event::Command(Command::End { why }) => {
                 self.reason = why;
-                self.end_with(Report::fatal("57P01", why));
+                self.end_with(&Farewell::Ended(why));
             }
             news::Event::Snapshot(snapshot) => self.on_snapshot(&snapshot),
             news::Event::Progress => self.set_wait(),
-            news::Event::Catalog(Some(catalog)) => self.relay.conversation.set_catalog(catalog),
+            news::Event::Catalog(Some(catalog)) => self.relay.machine.set_catalog(catalog),
             news::Event::Catalog(None) => (),
             news::Event::Phase(phase) => self.on_phase(phase),
             news::Event::Arrival(arrival) => self.on_arrival(arrival),
@@ -489,18 +457,18 @@ impl Running {
             Phase::Serving => (),
             Phase::Draining => {
                 self.reason = ENDING;
-                self.relay.conversation.on_drain(ENDING, &mut self.out);
+                self.relay.machine.on_drain(ENDING, &mut self.out);
             }
             Phase::Ending => {
                 self.reason = ENDING;
-                self.end_with(Report::fatal("57P01", ENDING));
+                self.end_with(&Farewell::Ended(ENDING));
             }
         }
     }
 
     fn on_timer(&mut self) {
         self.timer_due = None;
-        self.relay.conversation.on_timer(now(), &mut self.out);
+        self.relay.machine.on_timer(now(), &mut self.out);
         if let Some((deadline, false)) = self.client_gone
             && Instant::now() >= deadline
         {
@@ -509,7 +477,7 @@ impl Running {
                 self.client_gone = Some((Instant::now() + GONE_GRACE, false));
                 return;
             }
-            self.relay.conversation.on_cancel(&mut self.out);
+            self.relay.machine.on_cancel(&mut self.out);
             self.client_gone = Some((Instant::now() + GONE_PATIENCE, true));
         }
     }
@@ -534,7 +502,7 @@ impl Running {
             Happened::ServerGone => {
                 drop(self.io.take_server());
                 self.reason = "the database server closed the connection";
-                self.relay.conversation.on_server_gone(now(), &mut self.out);
+                self.relay.machine.on_server_gone(now(), &mut self.out);
             }
         }
     }
@@ -545,27 +513,26 @@ impl Running {
         self.io.server_in = input;
         match result {
             Ok(taken) => self.server_taken = taken,
-            Err(violation) => {
-                tracing::error!(%violation, "the server broke the protocol");
-                self.reason = "the server broke the protocol";
-                let report = Report::fatal("08P01", "the database server broke the protocol");
-                self.end_with(report);
-            }
+            Err(violation) => self.server_violated(&violation),
         }
+    }
+
+    fn server_violated(&mut self, violation: &<W::Machine as Machine>::Violation) {
+        tracing::error!(%violation, "the server broke the protocol");
+        self.reason = "the server broke the protocol";
+        self.end_with(&Farewell::ServerViolation);
     }
 
     fn on_snapshot(&mut self, snapshot: &Snapshot) {
         let caller = &self.relay.caller;
         if is_revoked(snapshot, &caller.principal, &caller.token) {
             self.reason = "its token was revoked";
-            let report = Report::fatal("57P01", "the token of this session was revoked")
-                .hint("daypass token issue gives another, where you are allowed one.");
-            self.end_with(report);
+            self.end_with(&Farewell::TokenRevoked);
             return;
         }
         self.held = snapshot.grants.held(&caller.principal, &caller.database);
         self.set_wait();
-        self.relay.conversation.on_grants(self.held.clone(), now(), &mut self.out);
+        self.relay.machine.on_grants(self.held.clone(), now(), &mut self.out);
     }
 
     fn waits(&mut self) -> bool {
@@ -583,22 +550,21 @@ impl Running {
             progress.and_then(|progress| progress.borrow().wait_from(&self.held, now()));
     }
 
-    fn end_with(&mut self, report: Report) {
-        self.relay.conversation.on_cancel(&mut self.out);
-        self.relay.conversation.close(Some(report), &mut self.out);
+    fn end_with(&mut self, farewell: &Farewell) {
+        self.relay.machine.on_cancel(&mut self.out);
+        self.relay.machine.close(farewell, &mut self.out);
     }
 
-    fn on_arrival(&mut self, arrival: Arrival) {
+    fn on_arrival(&mut self, arrival: Arrival<W>) {
         match arrival {
             Arrival::Upstream(Ok(connection)) => self.on_connected(connection),
             Arrival::Upstream(Err(error)) => {
                 tracing::warn!(%error, database = %self.relay.database.name, "no connection to the server");
                 self.reason = "the database server could not be reached";
-                let report = upstream_report(&error);
-                self.relay.conversation.on_upstream_failed(report, &mut self.out);
+                self.relay.machine.on_upstream_failed(&error, &mut self.out);
             }
             Arrival::Catalog(catalog) => {
-                self.relay.conversation.on_catalog(catalog);
+                self.relay.machine.on_catalog(catalog);
             }
             Arrival::CancelDone => {
                 self.with_machine(|machine, _, out| machine.on_cancel_done(out));
@@ -606,17 +572,22 @@ impl Running {
             Arrival::Call(result) => {
                 self.with_machine(|machine, env, out| machine.on_call_result(result, env, out));
             }
+            Arrival::Killed(outcome) => {
+                self.with_machine(|machine, env, out| machine.on_kill_result(outcome, env, out));
+            }
         }
     }
 
-    fn on_connected(&mut self, connection: Connection) {
-        let Connection {
-            stream, buffer, process_id, secret_key, parameters, address, peer, ..
-        } = connection;
+    fn on_connected(&mut self, connection: W::Connection) {
+        let Opened { stream, buffer, backend, told } = W::opened(connection);
         self.io.set_server(stream, buffer);
-        self.backend = Some(Backend { peer, process_id, secret_key });
-        self.relay.conversation.on_upstream_open(address, parameters, &mut self.out);
-        if !self.io.server_in.is_empty() {
+        if let Some(number) = W::number(&backend) {
+            self.relay.shared.registry.set_at_server(&self.relay.caller.session, number);
+        }
+        self.backend = Some(backend);
+        if let Err(violation) = self.relay.machine.on_upstream_open(told, &mut self.out) {
+            self.server_violated(&violation);
+        } else if !self.io.server_in.is_empty() {
             self.take_server_bytes();
         }
     }
@@ -624,7 +595,7 @@ impl Running {
     /// Last words, to the client and to the server, and the last records.
     async fn end(&mut self) {
         let reason = self.reason;
-        self.relay.conversation.end(now(), reason, &mut self.out);
+        self.relay.machine.end(now(), reason, &mut self.out);
         for record in self.out.audit.drain(..) {
             self.relay.shared.recorder.record(&record);
         }
@@ -632,7 +603,7 @@ impl Running {
             if let Some(mut server) = self.io.take_server() {
                 use tokio::io::AsyncWriteExt;
                 let mut goodbye = Vec::new();
-                crate::wire::postgres::reply::terminate(&mut goodbye);
+                W::goodbye(&mut goodbye);
                 // The server finds out by itself when these do not arrive.
                 drop(server.write_all(&goodbye).await);
                 drop(server.shutdown().await);

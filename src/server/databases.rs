@@ -1,0 +1,187 @@
+//! The databases of the configuration: their addresses read, and their tasks begun or carried on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{self, Config, ConfigErrors, SecondLock};
+use crate::secret::Secret;
+use crate::session::relay::mysql::Mysql;
+use crate::session::relay::postgres::Postgres;
+use crate::session::relay::{self, Entry};
+use crate::sql::Engine;
+use crate::store::Store;
+use crate::upstream::roles::Settings;
+use crate::upstream::{Catalogs, Lock, Target, TargetError, mysql};
+
+/// One entry.
+pub(super) struct Database {
+    pub(super) name: Arc<str>,
+    catalog_refresh: Duration,
+    server: Server,
+}
+
+/// Where it is, and what is kept there.
+enum Server {
+    Postgres {
+        primary: Target,
+        /// With it there is a second lock.
+        role_key: Option<Secret>,
+        ddl_owner: Option<Arc<str>>,
+    },
+    Mysql {
+        primary: mysql::Target,
+    },
+}
+
+/// Reads all of them. What is wrong is added to the errors.
+pub(super) fn databases(config: &Config, errors: &mut ConfigErrors) -> Vec<Database> {
+    let base = config.file.parent().unwrap_or(Path::new("."));
+    let mut databases = Vec::new();
+    for database in &config.databases {
+        for replica in &database.replicas {
+            let read = match database.engine {
+                Engine::Postgres => Target::parse(&replica.value, base).map(drop),
+                Engine::Mysql => mysql::Target::parse(&replica.value, base).map(drop),
+            };
+            if let Err(error) = read {
+                errors.add(Some(replica.position), error.to_string());
+            }
+        }
+        if database.engine == Engine::Mysql && database.second_lock != SecondLock::None {
+            let sentence = "the second lock of MySQL is not there yet: second-lock = \"none\"";
+            errors.add(Some(database.name.position), sentence);
+        }
+        match server(database, base) {
+            Ok(server) => databases.push(Database {
+                name: database.name.value.as_str().into(),
+                catalog_refresh: database.catalog_refresh,
+                server,
+            }),
+            Err(error) => errors.add(Some(database.primary.position), error.to_string()),
+        }
+    }
+    databases
+}
+
+fn server(database: &config::Database, base: &Path) -> Result<Server, TargetError> {
+    let (url, password) = (&database.primary.value, database.password.clone());
+    let role_key = match &database.second_lock {
+        SecondLock::Role { key, .. } => key.clone(),
+        SecondLock::None => None,
+    };
+    Ok(match database.engine {
+        Engine::Postgres => Server::Postgres {
+            primary: Target::parse(url, base)?.with_password(password),
+            role_key,
+            ddl_owner: database.ddl_owner.as_deref().map(Arc::from),
+        },
+        Engine::Mysql => {
+            Server::Mysql { primary: mysql::Target::parse(url, base)?.with_password(password) }
+        }
+    })
+}
+
+impl Database {
+    /// What it speaks.
+    pub(super) const fn engine(&self) -> Engine {
+        match self.server {
+            Server::Postgres { .. } => Engine::Postgres,
+            Server::Mysql { .. } => Engine::Mysql,
+        }
+    }
+
+    /// Whether sessions have accounts of their principals' own there.
+    pub(super) const fn has_second_lock(&self) -> bool {
+        matches!(&self.server, Server::Postgres { role_key: Some(_), .. })
+    }
+
+    /// Begins to read the server's names and to keep its roles, or goes on where the entry of that name
+    /// stands now.
+    pub(super) fn open(self, before: Option<&Entry>, store: &Store) -> Entry {
+        let Self { name, catalog_refresh, server } = self;
+        match server {
+            Server::Postgres { primary, role_key, ddl_owner } => {
+                let before = match before {
+                    Some(Entry::Postgres(before)) => Some(before),
+                    _ => None,
+                };
+                let fresh = Fresh { name, catalog_refresh };
+                Entry::Postgres(fresh.postgres(primary, role_key, ddl_owner, before, store))
+            }
+            Server::Mysql { primary } => {
+                let before = match before {
+                    Some(Entry::Mysql(before)) => Some(before),
+                    _ => None,
+                };
+                Entry::Mysql(Fresh { name, catalog_refresh }.mysql(primary, before))
+            }
+        }
+    }
+}
+
+/// What is the same for both engines.
+struct Fresh {
+    name: Arc<str>,
+    catalog_refresh: Duration,
+}
+
+impl Fresh {
+    fn postgres(
+        self,
+        primary: Target,
+        role_key: Option<Secret>,
+        ddl_owner: Option<Arc<str>>,
+        before: Option<&Arc<relay::Database<Postgres>>>,
+        store: &Store,
+    ) -> Arc<relay::Database<Postgres>> {
+        let Self { name, catalog_refresh } = self;
+        let same_lock = |before: &relay::Database<Postgres>| {
+            before.lock.as_ref().map(|lock| &lock.settings().key) == role_key.as_ref()
+        };
+        let catalogs = match before {
+            Some(before)
+                if before.primary == primary
+                    && before.catalog_refresh == catalog_refresh
+                    && before.ddl_owner == ddl_owner
+                    && same_lock(before) =>
+            {
+                before.primary.forget_authorities();
+                return Arc::clone(before);
+            }
+            Some(before) if before.primary.has_names_of(&primary) => {
+                before.catalogs.succeed(primary.clone(), catalog_refresh)
+            }
+            _ => Catalogs::spawn(primary.clone(), catalog_refresh),
+        };
+        let lock = role_key.map(|key| {
+            let (entry, target) = (Arc::clone(&name), primary.clone());
+            let ddl_owner = ddl_owner.clone();
+            let settings = Settings { entry, target, key, interval: catalog_refresh, ddl_owner };
+            Lock::spawn(settings, store.follower(), catalogs.watch())
+        });
+        Arc::new(relay::Database { name, primary, catalogs, lock, catalog_refresh, ddl_owner })
+    }
+
+    fn mysql(
+        self,
+        primary: mysql::Target,
+        before: Option<&Arc<relay::Database<Mysql>>>,
+    ) -> Arc<relay::Database<Mysql>> {
+        let Self { name, catalog_refresh } = self;
+        let catalogs = match before {
+            Some(before)
+                if before.primary == primary && before.catalog_refresh == catalog_refresh =>
+            {
+                before.primary.forget_authorities();
+                return Arc::clone(before);
+            }
+            Some(before) if before.primary.has_names_of(&primary) => {
+                before.catalogs.succeed(primary.clone(), catalog_refresh)
+            }
+            _ => Catalogs::spawn(primary.clone(), catalog_refresh),
+        };
+        let (lock, ddl_owner) = (None, None);
+        Arc::new(relay::Database { name, primary, catalogs, lock, catalog_refresh, ddl_owner })
+    }
+}

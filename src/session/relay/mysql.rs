@@ -1,0 +1,122 @@
+//! MySQL's and MariaDB's side of the relay.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::identity::PrincipalName;
+use crate::session::mysql::Conversation;
+use crate::session::scope::{Meanings, MysqlNames};
+use crate::session::wire::{Ahead, Opened, SecondLock, Wire, Worker};
+use crate::sql::mysql::catalog::Catalog;
+use crate::upstream::catalogs::Catalogs;
+use crate::upstream::mysql::{self, Connection, Startup, Target};
+use crate::upstream::roles::Progress;
+use crate::upstream::{Peer, UpstreamError};
+use crate::wire::mysql::{command, packet};
+
+/// MySQL's wire.
+pub enum Mysql {}
+
+/// What is known of a connection, to stop what runs over it.
+#[derive(Clone)]
+pub struct Backend {
+    peer: Peer,
+    number: u32,
+}
+
+impl Wire for Mysql {
+    type Machine = Conversation;
+    type Target = Target;
+    type Startup = Wanted;
+    type Connection = Connection;
+    type Backend = Backend;
+    type Lock = Infallible;
+
+    fn meanings(worker: &Worker) -> &RefCell<Meanings<MysqlNames>> {
+        &worker.mysql
+    }
+
+    fn look_ahead(input: &[u8], message_bytes_max: usize) -> Ahead {
+        match packet::message(input, 0, message_bytes_max) {
+            Ok(Some(_)) => Ahead::Whole,
+            Ok(None) => Ahead::Part,
+            // Packets of a file, whose numbers go on from the command's, pass in pieces.
+            Err(_) => Ahead::Open,
+        }
+    }
+
+    async fn connect(target: &Target, wanted: &Wanted) -> Result<Connection, UpstreamError> {
+        let target = target.clone().with_schema(wanted.schema.clone());
+        mysql::connect(&target, &wanted.startup).await
+    }
+
+    fn opened(connection: Connection) -> Opened<Self> {
+        let Connection { stream, buffer, greeting, okay, address, peer, .. } = connection;
+        let backend = Backend { peer, number: greeting.connection };
+        Opened { stream, buffer, backend, told: (address, okay) }
+    }
+
+    async fn cancel(target: &Target, backend: &Backend) -> Result<(), UpstreamError> {
+        mysql::kill(target, &backend.peer, backend.number, mysql::Kill::Query).await
+    }
+
+    async fn terminate(
+        target: &Target,
+        _: (Option<&Infallible>, &PrincipalName),
+        backend: &Backend,
+    ) -> Result<(), UpstreamError> {
+        mysql::kill(target, &backend.peer, backend.number, mysql::Kill::Connection).await
+    }
+
+    fn number(backend: &Backend) -> Option<u64> {
+        Some(backend.number.into())
+    }
+
+    fn goodbye(out: &mut Vec<u8>) {
+        command::quit(out);
+    }
+}
+
+/// What is asked of a connection for a session.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// What both ends can do.
+    pub startup: Startup,
+    /// The default schema.
+    pub schema: Option<String>,
+}
+
+/// No account of a principal's own is kept on MySQL yet.
+impl SecondLock<Mysql> for Infallible {
+    fn progress(&self) -> watch::Receiver<Arc<Progress>> {
+        match *self {}
+    }
+
+    fn watch(&self) -> watch::Receiver<Option<Arc<Catalog>>> {
+        match *self {}
+    }
+
+    async fn refresh(&self, _: &Catalogs<Target>) -> Result<Arc<Catalog>, UpstreamError> {
+        match *self {}
+    }
+
+    async fn connect(
+        &self,
+        _: &Target,
+        _: &PrincipalName,
+        _: &Wanted,
+    ) -> Result<Connection, UpstreamError> {
+        match *self {}
+    }
+
+    fn retire(&self) {
+        match *self {}
+    }
+
+    fn keeps_those_of(&self, _: &Self) -> bool {
+        match *self {}
+    }
+}

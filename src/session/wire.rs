@@ -1,0 +1,143 @@
+//! What differs between the wires on the shell's side: how servers are reached, and what a connection to one
+//! is.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::sync::watch;
+
+use crate::identity::PrincipalName;
+use crate::net::Stream;
+use crate::session::machine::{CatalogOf, Machine};
+use crate::session::scope::{Meanings, MysqlNames, PostgresNames};
+use crate::upstream::UpstreamError;
+use crate::upstream::catalogs::{Catalogs, Source};
+use crate::upstream::roles::Progress;
+
+/// One read at most, bytes.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// What the sessions of one thread share.
+pub struct Worker {
+    pub(super) postgres: RefCell<Meanings<PostgresNames>>,
+    pub(super) mysql: RefCell<Meanings<MysqlNames>>,
+    pub(super) scratch: RefCell<Box<[u8]>>,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        let scratch = RefCell::new(vec![0; SCRATCH_BYTES].into());
+        Self { postgres: RefCell::default(), mysql: RefCell::default(), scratch }
+    }
+}
+
+/// What stands at the head of what a client has sent ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// A whole message.
+    Whole,
+    /// Part of one that has to be there as a whole, and may be that long.
+    Part,
+    /// Nothing that tells, or part of what is never held whole: data of a COPY, what is over the limit.
+    Open,
+}
+
+/// One of the two wires.
+pub trait Wire: Sized + 'static {
+    /// The machine that speaks it.
+    type Machine: Machine;
+    /// A server, and our account there.
+    type Target: Source<Catalog = Catalog<Self>> + Clone;
+    /// What is asked of a connection for a session.
+    type Startup: Clone + 'static;
+    /// A connection to a server, logged in.
+    type Connection: 'static;
+    /// What is known of a connection, to stop what runs over it.
+    type Backend: Clone + 'static;
+    /// The second lock.
+    type Lock: SecondLock<Self>;
+
+    /// Meanings of names that sessions of a thread share.
+    fn meanings(worker: &Worker) -> &RefCell<Meanings<Names<Self>>>;
+
+    /// Looks at what a client has sent ahead.
+    fn look_ahead(input: &[u8], message_bytes_max: usize) -> Ahead;
+
+    /// Connects, as the target's account.
+    fn connect(
+        target: &Self::Target,
+        startup: &Self::Startup,
+    ) -> impl Future<Output = Result<Self::Connection, UpstreamError>>;
+
+    /// Takes a new connection apart.
+    fn opened(connection: Self::Connection) -> Opened<Self>;
+
+    /// Asks the server to cancel what runs over a connection, and waits until whatever is sent over it afterwards
+    /// is not hit, or as [`Machine::on_cancel_done`] says.
+    fn cancel(
+        target: &Self::Target,
+        backend: &Self::Backend,
+    ) -> impl Future<Output = Result<(), UpstreamError>>;
+
+    /// Ends a connection that did not answer a cancel, from the server's side.
+    fn terminate(
+        target: &Self::Target,
+        account: (Option<&Self::Lock>, &PrincipalName),
+        backend: &Self::Backend,
+    ) -> impl Future<Output = Result<(), UpstreamError>>;
+
+    /// The number of the connection at the server, where clients may name it to stop what runs there.
+    fn number(backend: &Self::Backend) -> Option<u64>;
+
+    /// The last words to a server.
+    fn goodbye(out: &mut Vec<u8>);
+}
+
+/// A connection, taken apart.
+pub struct Opened<W: Wire> {
+    /// What carries it.
+    pub stream: Stream,
+    /// What came after the login.
+    pub buffer: BytesMut,
+    /// What is known of it, to stop what runs.
+    pub backend: W::Backend,
+    /// What it has told the machine.
+    pub told: <W::Machine as Machine>::Opened,
+}
+
+/// How names are looked up on a wire.
+pub type Names<W> = <<W as Wire>::Machine as Machine>::Names;
+
+/// A server's objects, on a wire.
+pub type Catalog<W> = CatalogOf<<W as Wire>::Machine>;
+
+/// The second lock of a database: accounts of the principals' own on its server.
+pub trait SecondLock<W: Wire>: 'static {
+    /// Follows how far the accounts are.
+    fn progress(&self) -> watch::Receiver<Arc<Progress>>;
+
+    /// Follows the catalog; each version comes once what the accounts may do reaches what is new in it.
+    fn watch(&self) -> watch::Receiver<Option<Arc<Catalog<W>>>>;
+
+    /// Reads the catalog again, and waits until what the accounts may do reaches what is new in it.
+    fn refresh(
+        &self,
+        catalogs: &Catalogs<W::Target>,
+    ) -> impl Future<Output = Result<Arc<Catalog<W>>, UpstreamError>>;
+
+    /// Connects as the principal's account, once that has what its live grants allow.
+    fn connect(
+        &self,
+        target: &W::Target,
+        principal: &PrincipalName,
+        startup: &W::Startup,
+    ) -> impl Future<Output = Result<W::Connection, UpstreamError>>;
+
+    /// Has the accounts removed once the last session has let go of the lock.
+    fn retire(&self);
+
+    /// Whether both keep the same accounts of the same server.
+    fn keeps_those_of(&self, other: &Self) -> bool;
+}
