@@ -25,7 +25,7 @@ impl Default for Limits {
         Self {
             startup_bytes_max: 10_000,
             login_bytes_max: 2_048,
-            statement_bytes_max: 1 << 20,
+            statement_bytes_max: 16 << 20,
             message_bytes_max: 64 << 20,
             prepared_statements_max: 10_000,
             portals_max: 1_000,

@@ -1,5 +1,5 @@
-//! MySQL and MariaDB on real servers, floor by floor: dialling, names, accounts, the analyser, logins of real
-//! clients, the conversation of a session.
+//! MySQL and MariaDB on real servers, floor by floor: dialling, names, accounts, the analyser, the
+//! conversation of a session; and all of it together: real clients, through the proxy.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -14,6 +14,8 @@ mod support;
 mod accounts;
 mod catalog;
 mod clients;
+mod house;
 mod oracle;
+mod served;
 mod session;
 mod upstream;

@@ -54,7 +54,12 @@ impl Config {
     /// A database entry of that name on that server, root for service account, without second lock, and a
     /// listener for it.
     pub fn mysql(self, name: &str, primary: &Mysql) -> Self {
-        self.mysql_listener(name, "").database(&format!(
+        self.mysql_with(name, primary, "")
+    }
+
+    /// [`Self::mysql`], with more lines for its listener.
+    pub fn mysql_with(self, name: &str, primary: &Mysql, listener: &str) -> Self {
+        self.mysql_listener(name, listener).database(&format!(
             "name = \"{name}\"\nengine = \"mysql\"\nprimary = \"{}\"\nsecond-lock = \"none\"\n",
             primary.url("root")
         ))

@@ -96,7 +96,8 @@ impl Mysql {
         let certificates = Certificates::make(folder.path());
         copy(&template(product), &folder.path().join("data"));
         let mut server = Self { process: None, product, folder, port: free_port(), certificates };
-        server.start_process();
+        let accounts = server.accounts();
+        server.start_process(&accounts);
         server
     }
 
@@ -168,10 +169,20 @@ impl Mysql {
         )
     }
 
-    fn start_process(&mut self) {
+    /// Ends it in order.
+    pub fn stop(&mut self) {
+        self.process.take().expect("it runs").stop();
+    }
+
+    /// Starts it again after [`stop`](Self::stop): same data, same port.
+    pub fn start_again(&mut self) {
+        self.start_process("");
+    }
+
+    fn start_process(&mut self, accounts: &str) {
         let folder = self.folder.path();
         let setup = folder.join("setup.sql");
-        write_private(&setup, &self.accounts());
+        write_private(&setup, accounts);
         let path = |option: &str, file: &str| format!("--{option}={}", folder.join(file).display());
         let mut command = server_program(self.product);
         command.args([path("datadir", "data"), path("socket", "s.sock"), path("pid-file", "pid")]);

@@ -347,7 +347,8 @@ impl Conversation {
             let found = match packet::message(input, 0, max) {
                 Err(Violation::TooLong { .. }) => {
                     let message = "Got a packet bigger than 'max_allowed_packet' bytes";
-                    self.close(Some((Report::new(1153, "08S01", message), 1)), out);
+                    let answer = packet::sequence_after(input);
+                    self.close(Some((Report::new(1153, "08S01", message), answer)), out);
                     continue;
                 }
                 found => found?,

@@ -79,14 +79,13 @@ const ASK_AGAIN: &str =
 /// The way to ask stands before what is held: a client keeps only the start of a long sentence.
 fn denied(denial: &Denial, facts: &Facts) -> Report {
     let engine = facts.engine;
-    let code = match denial.missing.first() {
-        Some(Access::Privilege { columns: Columns::Named(_), .. }) => 1143,
-        Some(
-            Access::Privilege { object: Object::Relation(_), .. }
-            | Access::Anything(Object::Relation(_)),
-        ) => 1142,
-        _ => 1227,
-    };
+    let of_relation = denial.missing.iter().find_map(|access| match access {
+        Access::Privilege { columns: Columns::Named(_), .. } => Some(1143),
+        Access::Privilege { object: Object::Relation(_), .. }
+        | Access::Anything(Object::Relation(_)) => Some(1142),
+        _ => None,
+    });
+    let code = of_relation.unwrap_or(1227);
     let lines = denial.request_lines(&facts.database, engine, SUGGESTED);
     Report::new(code, STATE, format!("permission denied: {}", denial.message(engine)))
         .detail(format!("Ask for it here: {}", lines.sql))

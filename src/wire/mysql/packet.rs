@@ -102,6 +102,17 @@ pub fn message(buffer: &[u8], sequence: u8, max: usize) -> Result<Option<Message
     }
 }
 
+/// The number that follows that of the last packet of which `buffer` has the header: an answer to a message that
+/// is given up half-way has it.
+pub fn sequence_after(buffer: &[u8]) -> u8 {
+    let (mut at, mut next) = (0_usize, 0);
+    while let Some(header) = buffer.get(at..).and_then(header) {
+        next = header.sequence.wrapping_add(1);
+        at += header.total();
+    }
+    next
+}
+
 /// The payload of a whole message: as it stands when it is one packet, joined when it is several.
 pub fn payload(message: &[u8]) -> Cow<'_, [u8]> {
     let mut joined = Vec::new();

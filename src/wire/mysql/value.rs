@@ -190,7 +190,7 @@ pub struct Known<'a> {
     pub long: &'a [u16],
 }
 
-/// Flag of COM_STMT_EXECUTE: the count of parameters, with attributes, stands in it.
+/// Flag of COM_STMT_EXECUTE: the count of parameters, with attributes, stands in it ("COM_STMT_EXECUTE").
 const COUNT_AVAILABLE: u8 = 0x08;
 
 /// Reads what follows the head of a COM_STMT_EXECUTE: the statement's own parameters first, then
@@ -207,7 +207,8 @@ pub fn parameters<'a>(
     let mut body = Reader::new("COM_STMT_EXECUTE", rest);
     let named = capabilities.has(Capabilities::QUERY_ATTRIBUTES);
     let own = usize::from(known.parameters);
-    let counted = named && flags & COUNT_AVAILABLE != 0;
+    // The flag counts for statements without parameters of their own alone.
+    let counted = named && (own > 0 || flags & COUNT_AVAILABLE != 0);
     let count =
         if counted { usize::try_from(body.lenenc()?).map_err(|_| body.malformed())? } else { own };
     if count < own {
@@ -329,6 +330,9 @@ mod tests {
         let read = parameters(body, 8, Capabilities::QUERY_ATTRIBUTES, &known).unwrap();
         assert_eq!(read[0].value, Value::Unsigned(1));
         assert_eq!((read[1].name, read[1].value), (&b"id"[..], Value::Bytes(b"x")));
+        assert_eq!(parameters(body, 0, Capabilities::QUERY_ATTRIBUTES, &known).unwrap(), read);
+        let none = Known { parameters: 0, ..known };
+        assert!(parameters(b"", 0, Capabilities::QUERY_ATTRIBUTES, &none).unwrap().is_empty());
         let fewer = Known { parameters: 3, ..known };
         assert!(parameters(body, 8, Capabilities::QUERY_ATTRIBUTES, &fewer).is_err());
     }
