@@ -16,4 +16,5 @@ mod catalog;
 mod clients;
 mod oracle;
 mod session;
+mod tools;
 mod upstream;
