@@ -81,7 +81,7 @@ const fn level_allows(level: Level, operation: Operation, object: &Object) -> bo
     match (object, operation) {
         (Object::Relation(_) | Object::Sequence(_), Operation::Select)
         | (Object::Relation(_), Operation::ShowView)
-        | (Object::Schema(_), Operation::LockTables) => true,
+        | (Object::Schema(_), Operation::LockTables | Operation::ShowView) => true,
         (Object::Relation(_), Operation::Insert | Operation::Update | Operation::Delete)
         | (Object::Sequence(_), Operation::Usage) => matches!(level, Level::Write | Level::Admin),
         _ => false,

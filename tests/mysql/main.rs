@@ -18,4 +18,5 @@ mod house;
 mod oracle;
 mod served;
 mod session;
+mod tools;
 mod upstream;

@@ -54,6 +54,9 @@ const STRICTER: [(&str, &str); 11] = [
     ),
 ];
 
+/// The account whose rights are a case's.
+const PROBE: [&str; 2] = ["-u", "probe"];
+
 struct Case {
     text: String,
     accesses: Vec<Access>,
@@ -62,7 +65,7 @@ struct Case {
 }
 
 /// As the proxy loads it, and what the server reads text by.
-fn load(server: &Mysql) -> (Arc<Catalog>, ParseSettings) {
+pub(super) fn load(server: &Mysql) -> (Arc<Catalog>, ParseSettings) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let target = Target::new(Host::Unix(server.socket()), "root", None);
@@ -265,10 +268,11 @@ struct Run {
     role: String,
 }
 
-/// Error numbers by line of a script that was run as the probe.
-fn errors(server: &Mysql, script: &str) -> BTreeMap<usize, String> {
+/// Errors by line of a script that was run as that account.
+pub(super) fn errors(server: &Mysql, account: &[&str], script: &str) -> BTreeMap<usize, String> {
     let mut command = mysql_client(server.product());
-    command.args(["-u", "probe", "--batch", "--force", "--comments", "--socket"]);
+    command.args(account);
+    command.args(["--batch", "--force", "--comments", "--socket"]);
     let Output { stderr, .. } = run(command.arg(server.socket()), script);
     let mut found = BTreeMap::new();
     for line in stderr.lines() {
@@ -284,7 +288,8 @@ fn errors(server: &Mysql, script: &str) -> BTreeMap<usize, String> {
     found
 }
 
-fn is_refusal(error: Option<&String>) -> bool {
+/// Whether the server says that a right is missing.
+pub(super) fn is_refusal(error: Option<&String>) -> bool {
     let number = error.and_then(|it| it.split_whitespace().nth(1));
     number.is_some_and(|it| REFUSALS.contains(&it))
 }
@@ -340,7 +345,7 @@ fn judge(product: Product) {
         at_line.insert(n, line + 1..=line + 1 + long);
         line += 3 + long;
     }
-    let found = errors(&server, &script);
+    let found = errors(&server, &PROBE, &script);
     let mut outcomes: BTreeMap<usize, Option<String>> = BTreeMap::new();
     for (n, lines) in at_line {
         outcomes.insert(n, found.range(lines).map(|(_, error)| error.clone()).next());
@@ -349,7 +354,7 @@ fn judge(product: Product) {
         server.sql(SCHEMA);
         let text = &cases[run.case].text;
         let script = format!("SET ROLE {}; USE shop;\n{text};\n", run.role);
-        outcomes.insert(n, errors(&server, &script).into_values().next());
+        outcomes.insert(n, errors(&server, &PROBE, &script).into_values().next());
     }
 
     let mut allowed_too_much = Vec::new();

@@ -50,6 +50,33 @@ pub fn introspect(file: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
     run(command.arg(script).args(args).envs(env.iter().copied()), "")
 }
 
+/// One of `tests/clients/mysql/*.py`, with the drivers and mappers of MySQL at hand.
+pub fn tool_of_python(file: &str) -> Command {
+    let python = installed("introspection/venv/bin/python");
+    need(&python);
+    let mut command = Command::new(python);
+    command.env("PYTHONWARNINGS", "ignore").arg(root().join("tests/clients/mysql").join(file));
+    command
+}
+
+/// One of `tests/clients/mysql/*.js`, with `mysql2` at hand.
+pub fn tool_of_node(file: &str) -> Command {
+    let modules = installed("npm/node_modules");
+    need(&modules.join("mysql2"));
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", modules).arg(root().join("tests/clients/mysql").join(file));
+    command
+}
+
+/// One of `tests/clients/mysql/*.java`, with MariaDB's driver at hand.
+pub fn tool_of_java(file: &str) -> Command {
+    let jar = Path::new("/usr/share/java/mariadb-java-client.jar");
+    need(jar);
+    let mut command = Command::new("java");
+    command.arg("-cp").arg(jar).arg(root().join("tests/clients/mysql").join(file));
+    command
+}
+
 fn need(path: &Path) {
     assert!(path.exists(), "{} is missing: run scripts/install clients", path.display());
 }

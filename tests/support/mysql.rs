@@ -64,6 +64,19 @@ pub fn mysql_client(product: Product) -> Command {
     command
 }
 
+/// Another program of that product's clients: `dump`, `admin`, `show`, `check`; the command line without a name.
+pub fn mysql_tool(product: Product, name: &str) -> Command {
+    if name.is_empty() {
+        return mysql_client(product);
+    }
+    let mut command = match product {
+        Product::MariaDb => Command::new(format!("mariadb-{name}")),
+        Product::Mysql => mysql_program(&format!("usr/bin/mysql{name}")),
+    };
+    command.arg("--no-defaults");
+    command
+}
+
 /// A running server. `root` has no password over its socket; every statement is in its log.
 pub struct Mysql {
     process: Option<Process>,

@@ -295,7 +295,7 @@ impl Parser<'_> {
             let found = level.tables.iter().filter(named);
             written.extend(found.filter_map(|table| match &table.bound {
                 Bound::Relation(relation) => Some(relation.clone()),
-                Bound::Free => None,
+                Bound::Partly(..) | Bound::Free => None,
             }));
         }
         for relation in written {
@@ -478,7 +478,7 @@ fn target(
     let table = resolver.table(name, alias)?;
     let relation = match &table.bound {
         Bound::Relation(relation) => relation.clone(),
-        Bound::Free => {
+        Bound::Partly(..) | Bound::Free => {
             let found = resolver.qualify(name)?;
             if !resolver.is_temporary(&found) {
                 return unsupported(format!("The server's own table {found} is not changed here."));
@@ -508,7 +508,7 @@ fn delete_from(resolver: &mut Resolver<'_>, name: &Name) -> Parsed<()> {
     for table in level.tables.iter().filter(|table| is_called(table, name)) {
         found = Some(match &table.bound {
             Bound::Relation(relation) => Some(relation.clone()),
-            Bound::Free => None,
+            Bound::Partly(..) | Bound::Free => None,
         });
     }
     match found {

@@ -1,11 +1,13 @@
 //! The server's own databases: what of them everybody may read.
 
+use super::settings::Flavour;
+
 /// Databases whose names have no case, and whose tables are the server's.
 pub(super) const SYSTEM: [&str; 4] = ["information_schema", "performance_schema", "mysql", "sys"];
 
 /// Tables of `information_schema` that name what there is, and no more. The rest shows definitions, other
 /// sessions or accounts as the service account sees them, and takes a privilege.
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 27] = [
     "applicable_roles",
     "character_sets",
     "check_constraints",
@@ -16,14 +18,15 @@ const NAMES: [&str; 26] = [
     "columns_extensions",
     "enabled_roles",
     "engines",
-    "files",
     "global_variables",
     "key_column_usage",
     "key_caches",
     "keywords",
+    "parameters",
     "partitions",
     "plugins",
     "referential_constraints",
+    "routine_libraries",
     "schemata",
     "session_variables",
     "sql_functions",
@@ -38,11 +41,47 @@ const NAMES: [&str; 26] = [
 const SETTINGS: [&str; 4] =
     ["global_status", "global_variables", "session_status", "session_variables"];
 
-/// Whether everybody may read a table of the server's own.
-pub(super) fn is_public(database: &str, table: &str) -> bool {
-    match database {
+/// Tables of `information_schema` of which everybody may read all but these columns, which hold definitions.
+const DEFINITIONS: [(&str, &[&str]); 5] = [
+    ("events", &["event_definition"]),
+    ("libraries", &["library_definition"]),
+    ("routines", &["routine_definition"]),
+    ("triggers", &["action_condition", "action_statement"]),
+    ("views", &["view_definition"]),
+];
+
+/// What reading a table of the server's own takes.
+pub(super) enum Reading {
+    /// Nothing.
+    Free,
+    /// PROCESS.
+    Process,
+    /// SELECT on these columns; nothing for the others.
+    Definitions(&'static [&'static str]),
+    /// SELECT.
+    Select,
+}
+
+/// What reading a table of one of [`SYSTEM`] takes.
+pub(super) fn reading(database: &str, table: &str, flavour: Flavour) -> Reading {
+    let open = match database {
         "information_schema" => NAMES.contains(&table),
         "performance_schema" => SETTINGS.contains(&table),
         _ => false,
+    };
+    if open {
+        return Reading::Free;
+    }
+    match (database, table) {
+        ("information_schema", "files") => match flavour {
+            // It has nothing in it, and lets everybody read that.
+            Flavour::MariaDb => Reading::Free,
+            Flavour::MySql => Reading::Process,
+        },
+        ("information_schema", _) => {
+            let found = DEFINITIONS.iter().find(|(name, _)| *name == table);
+            found.map_or(Reading::Select, |(_, columns)| Reading::Definitions(columns))
+        }
+        _ => Reading::Select,
     }
 }

@@ -15,6 +15,7 @@ mod needs;
 mod parser;
 mod query;
 mod resolve;
+mod same;
 mod session;
 mod set;
 mod settings;

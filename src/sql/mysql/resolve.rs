@@ -5,9 +5,10 @@
 
 use super::Scope;
 use super::catalog::{Security, TableKind};
-use super::guarded::{SYSTEM, is_public};
+use super::guarded::{Reading, SYSTEM, reading};
 use super::needs::Needs;
 use super::parser::{Parsed, unsupported};
+use super::same::{Same, same};
 use super::tree::{
     ColumnName, Into, Item, Joined, Lock, Mention, Mentions, Name, Needed, Operand, Ordered, Query,
     Select, SourceKind,
@@ -26,8 +27,23 @@ pub(super) type Names = Option<Vec<Box<str>>>;
 pub(super) enum Bound {
     /// A table or view, whose columns need a privilege.
     Relation(QualifiedName),
+    /// A table of the server's own, of which these columns need one.
+    Partly(QualifiedName, &'static [&'static str]),
     /// Something whose columns need none.
     Free,
+}
+
+impl Bound {
+    /// On what reading a column needs a privilege.
+    fn guards(&self, column: &str) -> Option<Object> {
+        match self {
+            Self::Relation(relation) => Some(Object::Relation(relation.clone())),
+            Self::Partly(relation, columns) if columns.contains(&column) => {
+                Some(Object::Relation(relation.clone()))
+            }
+            Self::Partly(..) | Self::Free => None,
+        }
+    }
 }
 
 /// A table of a scope.
@@ -71,27 +87,6 @@ impl Level {
     pub(super) fn reaches_out(&mut self) {
         self.partly = true;
     }
-}
-
-/// Whether two names of columns are the same. The server's collation takes letters with and without accents
-/// for the same, which is not known here.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Same {
-    No,
-    Perhaps,
-    Yes,
-}
-
-fn same(one: &str, other: &str) -> Same {
-    if one == other {
-        return Same::Yes;
-    }
-    if one.is_ascii() && other.is_ascii() {
-        return Same::No;
-    }
-    let alike = |(a, b): (char, char)| a == b || !a.is_ascii() || !b.is_ascii();
-    let length = one.chars().count() == other.chars().count();
-    if length && one.chars().zip(other.chars()).all(alike) { Same::Perhaps } else { Same::No }
 }
 
 /// Gathers what a statement needs.
@@ -192,14 +187,28 @@ impl<'a> Resolver<'a> {
             table.columns.iter().map(|it| (it.name.clone(), it.invisible)).collect::<Vec<_>>()
         });
         if SYSTEM.contains(&&*found.schema) {
-            if is_public(&found.schema, &found.name) {
-                self.needs.metadata();
-                return Ok(Table { alias, database, bound: Bound::Free, columns });
-            }
-            if columns.is_none() {
-                self.needs.whole(Operation::Select, Object::Relation(found));
-                return Ok(Table { alias, database, bound: Bound::Free, columns: None });
-            }
+            let object = Object::Relation(found.clone());
+            let flavour = self.scope.settings.server.flavour;
+            let bound = match (reading(&found.schema, &found.name, flavour), &columns) {
+                (Reading::Free, _) => {
+                    self.needs.metadata();
+                    Bound::Free
+                }
+                (Reading::Process, _) => {
+                    self.needs.whole(Operation::Process, Object::Database);
+                    Bound::Free
+                }
+                (_, None) => {
+                    self.needs.whole(Operation::Select, object);
+                    Bound::Free
+                }
+                (Reading::Definitions(guarded), Some(_)) => {
+                    self.needs.metadata();
+                    Bound::Partly(found, guarded)
+                }
+                (Reading::Select, Some(_)) => Bound::Relation(found),
+            };
+            return Ok(Table { alias, database, bound, columns });
         }
         if columns.is_none() {
             return Err(NotUnderstood::Undefined {
@@ -517,8 +526,8 @@ impl<'a> Resolver<'a> {
             };
             for (name, _) in columns.iter().filter(|(name, _)| same(name, column) != Same::No) {
                 found = true;
-                if let Bound::Relation(relation) = &table.bound {
-                    self.needs.column(Operation::Select, Object::Relation(relation.clone()), name);
+                if let Some(object) = table.bound.guards(name) {
+                    self.needs.column(Operation::Select, object, name);
                 }
             }
         }
@@ -541,12 +550,8 @@ impl<'a> Resolver<'a> {
                 continue;
             };
             for (column, _) in columns.iter().filter(|(_, invisible)| !invisible) {
-                if let Bound::Relation(relation) = &table.bound {
-                    self.needs.column(
-                        Operation::Select,
-                        Object::Relation(relation.clone()),
-                        column,
-                    );
+                if let Some(object) = table.bound.guards(column) {
+                    self.needs.column(Operation::Select, object, column);
                 }
                 if let Some(names) = &mut names {
                     names.push(column.clone());
@@ -643,14 +648,14 @@ impl<'a> Resolver<'a> {
                     }
                     known = true;
                     settled |= same == Same::Yes;
-                    let Bound::Relation(relation) = &table.bound else { continue };
+                    let Some(object) = table.bound.guards(column) else { continue };
                     let operations = match used {
                         Use::For(operations) => operations,
                         Use::Read if level.reads.is_empty() => &[Operation::Select],
                         Use::Read => &*level.reads,
                     };
                     for operation in operations {
-                        self.needs.column(*operation, Object::Relation(relation.clone()), column);
+                        self.needs.column(*operation, object.clone(), column);
                     }
                 }
             }

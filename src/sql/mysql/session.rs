@@ -198,7 +198,7 @@ impl Parser<'_> {
         self.at += 1;
         let name = self.table()?;
         let table = resolver.table(&name, None)?;
-        if let Bound::Relation(relation) = &table.bound {
+        if let Bound::Relation(relation) | Bound::Partly(relation, _) = &table.bound {
             resolver.needs.whole(Operation::Select, Object::Relation(relation.clone()));
         }
         if self.eat_any(&["OPEN", "CLOSE"]) {

@@ -78,11 +78,12 @@ impl Parser<'_> {
             self.seen(&name, resolver)?;
             return self.filter(resolver);
         }
-        if self.eat_any(&["TRIGGERS", "EVENTS"]) {
-            // Their bodies are definitions, as those of views are.
+        if self.is_any(&["TRIGGERS", "EVENTS"]) {
+            let needed = self.definitions_of();
+            self.at += 1;
             let name = Name { database: self.of_database()?, name: "".into() };
             let database = resolver.qualify(&name)?.schema;
-            resolver.needs.whole(Operation::ShowView, Object::Schema(database));
+            resolver.needs.whole(needed, Object::Schema(database));
             return self.filter(resolver);
         }
         if self.eat("PROCESSLIST") {
@@ -154,11 +155,18 @@ impl Parser<'_> {
         Ok(name)
     }
 
+    /// What showing triggers or events takes, whose word stands here. The body of a trigger is a definition as a
+    /// view's is: the servers hide triggers from who may not make them, where this can only refuse, and a dump
+    /// of what may be read asks for them.
+    fn definitions_of(&self) -> Operation {
+        if self.is_any(&["EVENTS", "EVENT"]) { Operation::Event } else { Operation::ShowView }
+    }
+
     /// A table's columns or indexes are seen by whoever holds something on it.
     pub(super) fn seen(&mut self, name: &Name, resolver: &mut Resolver<'_>) -> Parsed<()> {
         match resolver.table(name, None)?.bound {
             Bound::Relation(relation) => resolver.needs.anything(Object::Relation(relation)),
-            Bound::Free => resolver.needs.metadata(),
+            Bound::Partly(..) | Bound::Free => resolver.needs.metadata(),
         }
         Ok(())
     }
@@ -188,10 +196,12 @@ impl Parser<'_> {
             }
             return Ok(());
         }
-        if self.eat_any(&["TRIGGER", "EVENT"]) {
+        if self.is_any(&["TRIGGER", "EVENT"]) {
+            let needed = self.definitions_of();
+            self.at += 1;
             let name = self.table()?;
             let name = resolver.qualify(&name)?;
-            resolver.needs.whole(Operation::ShowView, Object::Schema(name.schema));
+            resolver.needs.whole(needed, Object::Schema(name.schema));
             return Ok(());
         }
         // The bodies of routines are shown to who made them or to an administrator.

@@ -215,6 +215,14 @@ impl Parser<'_> {
                 self.transaction(resolver)
             }
             "set" => self.set(resolver),
+            "help" => {
+                self.at += 1;
+                if self.eat_kind(TokenKind::Text).is_none() {
+                    self.name()?;
+                }
+                resolver.needs.metadata();
+                Ok(Kind::new("HELP", Class::Read))
+            }
             "use" => {
                 self.at += 1;
                 let name = self.name()?;

@@ -30,6 +30,8 @@ const TABLES: &str = "
     shop.v_invoker: d ~ select `shop`.`secret`.`d` AS `d` from `shop`.`secret` where `shop`.`secret`.`token` = 'x'
     information_schema.tables: table_schema table_name
     information_schema.processlist: id info
+    information_schema.files: file_name
+    information_schema.routines: routine_schema routine_name definer routine_definition
     mysql.user: host user
 ";
 

@@ -1,0 +1,403 @@
+//! What real tools send, statement by statement: each is decided as the server decides it for an account that
+//! holds what READ on the schema gives, or is listed here with its reason.
+//!
+//! The tools run against a real server as somebody who may do everything, so that they ask all that they can.
+//! What they sent stands in the server's log; an account with just the grant's privileges then says it again.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::Write as _;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::oracle::{errors, is_refusal, load};
+use crate::support::{
+    Mysql, Product, mysql_tool, products_available, run, tool_of_java, tool_of_node, tool_of_python,
+};
+use daypass::grant::decide::{Decision, decide};
+use daypass::grant::privilege::parse_list;
+use daypass::grant::snapshot::HeldGrants;
+use daypass::grant::{Grant, GrantId, GrantLimits};
+use daypass::identity::PrincipalName;
+use daypass::sql::Engine;
+use daypass::sql::mysql::catalog::Catalog;
+use daypass::sql::mysql::{CharacterSet, ParseLimits, ParseSettings, Scope, SqlMode, analyse};
+use daypass::sql::name::QualifiedName;
+use daypass::sql::statement::{Change, Effect, NotUnderstood};
+use daypass::time::Timestamp;
+
+const SCHEMA: &str = "USE shop;
+CREATE TABLE customers (id int PRIMARY KEY AUTO_INCREMENT, name varchar(40) NOT NULL, photo blob);
+CREATE TABLE orders (id int PRIMARY KEY AUTO_INCREMENT, customer int NOT NULL, total decimal(10,2) DEFAULT 0,
+    placed datetime, CHECK (total >= 0), KEY k (placed),
+    CONSTRAINT fk FOREIGN KEY (customer) REFERENCES customers (id));
+CREATE TABLE `odd name` (a int);
+INSERT INTO customers (name) VALUES ('Ann'), ('Bob');
+INSERT INTO orders (customer, total, placed) VALUES (1, 2.5, NOW());
+CREATE VIEW totals AS SELECT customer, SUM(total) AS total FROM orders GROUP BY customer;
+CREATE TRIGGER stamp BEFORE INSERT ON orders FOR EACH ROW SET NEW.placed = NOW();
+CREATE FUNCTION twice(x int) RETURNS int DETERMINISTIC RETURN 2 * x;
+CREATE PROCEDURE tidy() DELETE FROM orders WHERE total = 0;
+CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DO DELETE FROM orders WHERE total = 0;
+CREATE USER reader@'%' IDENTIFIED BY 'secret', everything@'%' IDENTIFIED BY 'secret';
+GRANT SELECT, SHOW VIEW, LOCK TABLES ON shop.* TO reader@'%'; GRANT ALL ON *.* TO everything@'%';
+";
+
+const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+/// What the server lets pass and Daypass does not: a part of the statement, and why.
+const STRICTER: [(&str, &str); 9] = [
+    (
+        "PROCESSLIST",
+        "the server shows the account's own connections: the service account has everybody's",
+    ),
+    ("_PRIVILEGES", "the server shows the account's own: the service account may see everybody's"),
+    ("SHOW GRANTS FOR", "they are the service account's and others', not the principal's"),
+    ("SHOW CREATE PROCEDURE", "the server hides it by saying that there is none"),
+    ("SHOW CREATE FUNCTION", "likewise"),
+    (
+        "SELECT * FROM information_schema.ROUTINES",
+        "the server hides what the account has no right on",
+    ),
+    ("SELECT * FROM INFORMATION_SCHEMA.TRIGGERS", "likewise"),
+    ("SELECT * FROM information_schema.EVENTS", "likewise"),
+    ("VIEW_DEFINITION FROM INFORMATION_SCHEMA.VIEWS", "likewise"),
+];
+
+/// What Daypass lets pass and the server does not.
+const LOOSER: [(&str, &str); 1] = [(
+    "SHOW CREATE TRIGGER",
+    "SHOW TRIGGERS, which no server refuses, shows the same bodies; who dumps a schema asks for both",
+)];
+
+fn held(privileges: &str) -> HeldGrants {
+    HeldGrants::new([Arc::new(Grant {
+        id: GrantId("g_1".into()),
+        principal: PrincipalName::new("alice").unwrap(),
+        database: "shop".into(),
+        privileges: parse_list(privileges, Engine::Mysql, "shop").unwrap(),
+        not_before: NOW,
+        expires: NOW + Duration::from_hours(1),
+        reason: "INC-42".into(),
+        ticket: None,
+        approvers: vec!["local:root".into()],
+        request: None,
+        limits: GrantLimits::default(),
+        row_filter: None,
+        route: None,
+        created: NOW,
+        revoked: None,
+    })])
+}
+
+/// One thing that a tool sent.
+struct Sent {
+    text: String,
+    /// It was prepared.
+    prepared: bool,
+}
+
+/// What one connection of a tool did.
+struct Session {
+    schema: Option<String>,
+    sent: Vec<Sent>,
+}
+
+/// What became of a statement here.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    Allowed,
+    /// Privileges are missing, and named.
+    Denied(String),
+    /// It is not understood, and a sentence says so.
+    Refused(String),
+    /// A name is not there: the server says so, too.
+    Undefined(String),
+}
+
+impl Session {
+    /// Decides one after the other, for somebody who holds that.
+    fn decide(
+        &self,
+        privileges: &str,
+        (catalog, settings): (&Catalog, &ParseSettings),
+    ) -> Vec<Verdict> {
+        let mut now = settings.clone();
+        now.default_database = self.schema.as_deref().map(Box::from);
+        let mut temporary: HashSet<QualifiedName> = HashSet::new();
+        let held = held(privileges);
+        let verdict = |sent: &Sent| {
+            let scope = Scope { catalog, settings: &now, temporary: &temporary };
+            let analysis = match analyse(sent.text.as_bytes(), &scope, &ParseLimits::default()) {
+                Ok(analysis) => analysis,
+                Err(NotUnderstood::Undefined { message, .. }) => {
+                    return Verdict::Undefined(message);
+                }
+                Err(why) => return Verdict::Refused(why.to_string()),
+            };
+            for statement in &analysis.statements {
+                if let Decision::Deny(denial) = decide(statement.accesses.iter(), &held, NOW) {
+                    return Verdict::Denied(denial.message(Engine::Mysql));
+                }
+            }
+            for statement in &analysis.statements {
+                match &statement.effect {
+                    Effect::UseDatabase(name) => now.default_database = Some(name.clone()),
+                    Effect::CreateTemporary(name) => drop(temporary.insert(name.clone())),
+                    Effect::Reading { sql_mode, character_set } => {
+                        match sql_mode {
+                            Change::Stays => {}
+                            Change::To(mode) => now.sql_mode = SqlMode::parse(mode).unwrap(),
+                            Change::Unknown => now.sql_mode = settings.sql_mode,
+                        }
+                        match character_set {
+                            Change::Stays => {}
+                            Change::To(set) => {
+                                now.character_set = CharacterSet::parse(set).unwrap()
+                            }
+                            Change::Unknown => now.character_set = settings.character_set,
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Verdict::Allowed
+        };
+        self.sent.iter().map(verdict).collect()
+    }
+}
+
+/// A name for what is run, the command, and what it reads.
+type Tool = (String, Command, String);
+
+/// What runs as `everything` at the server.
+fn tools(server: &Mysql) -> Vec<Tool> {
+    let port = server.port().to_string();
+    let address = ["-h127.0.0.1", "-ueverything", "-psecret"].map(str::to_owned);
+    let client = |name: &str, options: &[&str]| {
+        let mut command = mysql_tool(server.product(), name);
+        command.args(&address).arg(format!("-P{port}")).args(options);
+        let shown = format!("{name} {}", options.join(" "));
+        (shown.trim_end().to_owned(), command, String::new())
+    };
+    let dumps = ["", "--single-transaction", "--routines", "--events", "--no-tablespaces"];
+    let mut list: Vec<Tool> = dumps
+        .iter()
+        .map(|options| {
+            let mut all: Vec<_> = options.split_whitespace().collect();
+            all.push("shop");
+            client("dump", &all)
+        })
+        .collect();
+    list.push(client("show", &["shop", "orders"]));
+    list.push(client("admin", &["ping"]));
+    list.push(client("admin", &["status"]));
+    list.push(client("admin", &["variables"]));
+    list.push(client("check", &["shop"]));
+    let (name, command, _) = client("", &["--force", "shop"]);
+    let said = "\\#\nuse shop\nstatus\nselect * from orders;\nshow warnings;\n\\W\nselect 1/0;\nhelp contents\n";
+    list.push((name, command, said.to_owned()));
+    let whom = ["127.0.0.1", &port, "everything", "secret", "shop"];
+    for (script, more) in [
+        ("dbapi.py", Some("pymysql")),
+        ("dbapi.py", Some("MySQLdb")),
+        ("connector.py", None),
+        ("orm_sqlalchemy.py", None),
+        ("orm_django.py", None),
+    ] {
+        let mut command = tool_of_python(script);
+        command.args(whom).args(more);
+        list.push((format!("{script} {}", more.unwrap_or_default()), command, String::new()));
+    }
+    let mut command = tool_of_node("mysql2.js");
+    command.args(whom);
+    list.push(("mysql2.js".into(), command, String::new()));
+    let mut command = tool_of_java("Jdbc.java");
+    let url = format!("jdbc:mariadb://127.0.0.1:{port}/shop?allowPublicKeyRetrieval=true");
+    command.args([&url, "everything", "secret", "shop"]);
+    list.push(("Jdbc.java".into(), command, String::new()));
+    list
+}
+
+/// What reached the server since it was last asked, by connection.
+fn log(server: &Mysql) -> Vec<Session> {
+    let rows = server.sql(
+        "SELECT CONCAT_WS(' ', thread_id, REPLACE(command_type, ' ', '_'), HEX(argument)) \
+         FROM mysql.general_log WHERE user_host LIKE '%everything%'; TRUNCATE mysql.general_log",
+    );
+    let mut sessions: BTreeMap<u64, Session> = BTreeMap::new();
+    for row in rows.lines() {
+        let mut words = row.splitn(3, ' ');
+        let (thread, command) = (words.next().unwrap(), words.next().unwrap());
+        let bytes = words.next().unwrap_or_default().as_bytes();
+        let byte =
+            |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        let text = String::from_utf8(bytes.chunks(2).map(byte).collect()).unwrap();
+        let session = sessions
+            .entry(thread.parse().unwrap())
+            .or_insert_with(|| Session { schema: None, sent: Vec::new() });
+        let mut add = |text, prepared| session.sent.push(Sent { text, prepared });
+        match command {
+            "Connect" | "Change_user" => {
+                let schema = text.split(" on ").nth(1).and_then(|it| it.split(" using ").next());
+                session.schema = schema.filter(|it| !it.is_empty()).map(str::to_owned);
+            }
+            "Query" => add(text, false),
+            "Prepare" => add(text, true),
+            "Init_DB" => add(format!("USE `{text}`"), false),
+            "Field_List" => {
+                let table = text.split_whitespace().next().unwrap_or_default();
+                add(format!("SHOW COLUMNS FROM `{}`", table.trim_end_matches('%')), false);
+            }
+            "Execute" | "Quit" | "Close_stmt" | "Reset_stmt" | "Reset_Connection" | "Ping"
+            | "Statistics" | "Set_option" | "Fetch" => {}
+            other => panic!("{other} {text}"),
+        }
+    }
+    sessions.into_values().collect()
+}
+
+/// A tool that cannot be run here: its statements, in a file, all of one connection.
+fn written(text: &str) -> Session {
+    let statement = |block: &str| {
+        let lines: Vec<_> = block.lines().filter(|line| !line.starts_with("-- ")).collect();
+        let text = lines.join("\n");
+        Sent { prepared: text.contains('?'), text }
+    };
+    let mut sent: Vec<_> = text.split("\n\n").map(statement).collect();
+    sent.retain(|sent| !sent.text.trim().is_empty());
+    Session { schema: Some("shop".into()), sent }
+}
+
+/// What the server says to an account that holds what READ on the schema gives: its error for each.
+fn servers_word(server: &Mysql, session: &Session) -> Vec<Option<String>> {
+    let mut script = String::new();
+    let mut lines = Vec::new();
+    let mut line = 1;
+    for sent in &session.sent {
+        let text = if sent.prepared {
+            let text = sent.text.replace('\\', "\\\\").replace('\'', "''");
+            format!("PREPARE replayed FROM '{text}'")
+        } else {
+            sent.text.clone()
+        };
+        let count = text.lines().count().max(1);
+        lines.push(line..line + count);
+        line += count;
+        writeln!(script, "{text};").unwrap();
+    }
+    let mut account = vec!["-ureader", "-psecret"];
+    account.extend(session.schema.as_deref().map(|_| "-Dshop"));
+    let found = errors(server, &account, &script);
+    lines
+        .into_iter()
+        .map(|lines| found.range(lines).map(|(_, error)| error.clone()).next())
+        .collect()
+}
+
+fn judge(product: Product) {
+    let server = Mysql::start(product);
+    server.sql(SCHEMA);
+    server.sql("SET GLOBAL log_output = 'TABLE'; TRUNCATE mysql.general_log");
+    let (catalog, settings) = load(&server);
+    let mut sessions = Vec::new();
+    for (name, mut command, input) in tools(&server) {
+        let output = run(&mut command, &input);
+        assert_eq!(output.status, 0, "{name}: {} {}", output.stdout, output.stderr);
+        let found = log(&server);
+        assert!(!found.is_empty(), "{name} reached no server");
+        sessions.extend(found.into_iter().map(|session| (name.clone(), session)));
+    }
+    for (name, text) in [
+        ("DBeaver", include_str!("../clients/mysql/dbeaver.sql")),
+        ("Workbench", include_str!("../clients/mysql/workbench.sql")),
+        ("Connector/J", include_str!("../clients/mysql/connectorj.sql")),
+    ] {
+        sessions.push((name.to_owned(), written(text)));
+    }
+
+    let known =
+        |list: &[(&str, &str)], text: &str| list.iter().any(|(part, _)| text.contains(part));
+    let (mut both, mut stricter, mut looser) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut judged = 0;
+    for (tool, session) in &sessions {
+        let ours = session.decide("READ ON SCHEMA shop", (&catalog, &settings));
+        let servers = servers_word(&server, session);
+        for ((sent, ours), server) in session.sent.iter().zip(ours).zip(servers) {
+            judged += 1;
+            let refused = is_refusal(server.as_ref());
+            assert!(!matches!(ours, Verdict::Refused(_)), "{tool}: {}: {ours:?}", sent.text);
+            let line = format!("{tool}: {}\n    {ours:?}\n    {server:?}", sent.text);
+            match &ours {
+                Verdict::Allowed if refused => drop(looser.insert(line)),
+                Verdict::Allowed => {}
+                _ if refused => drop(both.insert(line)),
+                Verdict::Undefined(_) if server.is_some() => {}
+                _ => drop(stricter.insert(line)),
+            }
+        }
+    }
+    println!("{product:?}: {judged} statements of {} connections", sessions.len());
+    for line in &both {
+        println!("refused by both: {line}");
+    }
+    for part in STRICTER.iter().map(|(part, _)| part) {
+        let used = stricter.iter().any(|line| line.contains(part));
+        assert!(used, "nothing is refused any more for {part}");
+    }
+    let stricter: Vec<_> = stricter.into_iter().filter(|line| !known(&STRICTER, line)).collect();
+    let looser: Vec<_> = looser.into_iter().filter(|line| !known(&LOOSER, line)).collect();
+    assert!(looser.is_empty(), "more is allowed than the server allows:\n{}", looser.join("\n"));
+    assert!(stricter.is_empty(), "refused, and not listed:\n{}", stricter.join("\n"));
+}
+
+/// What a dump consists of is understood, statement by statement.
+fn restore(product: Product) {
+    let server = Mysql::start(product);
+    server.sql(SCHEMA);
+    let whom = ["-h127.0.0.1", "-ueverything", "-psecret"];
+    let port = format!("-P{}", server.port());
+    let mut dump = mysql_tool(product, "dump");
+    dump.args(whom).args([&port, "--routines", "--events"]);
+    // A server does not take its own back.
+    dump.args((product == Product::Mysql).then_some("--set-gtid-purged=OFF"));
+    dump.args(["--databases", "shop"]);
+    let dumped = run(&mut dump, "").expect_success();
+    server.sql("SET GLOBAL log_output = 'TABLE'; TRUNCATE mysql.general_log");
+    let (catalog, settings) = load(&server);
+    let mut client = mysql_tool(product, "");
+    run(client.args(whom).arg(&port), &dumped).expect_success();
+    let mut count = 0;
+    for session in log(&server) {
+        let verdicts = session.decide("ADMIN ON DATABASE", (&catalog, &settings));
+        for (sent, verdict) in session.sent.iter().zip(verdicts) {
+            count += 1;
+            assert_eq!(verdict, Verdict::Allowed, "{}", sent.text);
+        }
+    }
+    assert!(count > 40, "{count} statements of a dump");
+}
+
+#[test]
+fn a_dump_is_read_back_into_mariadb() {
+    restore(Product::MariaDb);
+}
+
+#[test]
+fn a_dump_is_read_back_into_mysql() {
+    if products_available().contains(&Product::Mysql) {
+        restore(Product::Mysql);
+    }
+}
+
+#[test]
+fn what_tools_send_to_mariadb_is_decided_as_it_decides() {
+    judge(Product::MariaDb);
+}
+
+#[test]
+fn what_tools_send_to_mysql_is_decided_as_it_decides() {
+    if products_available().contains(&Product::Mysql) {
+        judge(Product::Mysql);
+    }
+}
