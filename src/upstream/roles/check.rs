@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::acl::Right;
 use super::action::{self, Action, OPTIONS_SINCE, literal, name};
-use super::names::{Names, PREFIX};
+use super::names::{self, Names};
 use super::observe;
 use super::plan::Service;
 use crate::grant::privilege::{Item, Privilege};
@@ -307,9 +307,9 @@ async fn conflicts(
     findings: &mut Vec<Finding>,
 ) -> Result<(), UpstreamError> {
     let sql = format!(
-        "SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname ^@ {} \
+        "SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname ~ {} \
          AND rolname <> current_user ORDER BY 1",
-        literal(PREFIX)
+        literal(&names::any())
     );
     client::each_row(connection, &sql, Bounds::default(), |mut row| {
         let (role, can_login) = (row.text()?, row.text()? == "t");
@@ -350,9 +350,9 @@ pub async fn standing(target: &Target) -> Result<Vec<Standing>, UpstreamError> {
 /// People and applications: roles that can log in, and neither ours nor the service account.
 fn people(service: &Service) -> String {
     format!(
-        "SELECT oid, rolname, rolsuper FROM pg_roles WHERE rolcanlogin AND NOT rolname ^@ {} \
+        "SELECT oid, rolname, rolsuper FROM pg_roles WHERE rolcanlogin AND rolname !~ {} \
          AND rolname <> {}",
-        literal(PREFIX),
+        literal(&names::any()),
         literal(&service.name)
     )
 }
