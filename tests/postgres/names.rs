@@ -161,19 +161,20 @@ fn a_temporary_table_hides_another_as_long_as_it_lives() {
 
 #[test]
 fn a_prepared_statement_keeps_what_it_meant_when_a_temporary_table_comes() {
-    with_house(|house| {
-        house.server.sql_in("shop", "CREATE TABLE IF NOT EXISTS pinned AS SELECT 1 AS a");
-        let grant = house.daypass.grant("pia", "shop", &["SELECT ON public.pinned"]);
-        let mut psql = open(house, "pia", &["SELECT ON public.orders"]);
-        let lines = "CREATE TEMP TABLE other (a int); PREPARE p AS SELECT a FROM pinned; EXECUTE p;
-            CREATE TEMP TABLE pinned (a int); SELECT count(*) FROM pinned; EXECUTE p;";
-        // The server still reads the table that it was prepared for.
-        assert_eq!(psql.run(lines).expect_success(), "1\n0\n1");
-        house.daypass.revoke(&grant);
-        let output = psql.run("EXECUTE p;");
-        output.expect_sqlstate("42501");
-        assert!(output.stderr.contains("SELECT (a) ON public.pinned"), "{output:?}");
-    });
+    // Of its own: much DDL beside it would make the server read the statement again.
+    let house = House::new(Config::new());
+    house.server.sql_in("shop", "CREATE TABLE pinned AS SELECT 1 AS a");
+    let grant = house.daypass.grant("pia", "shop", &["SELECT ON public.pinned"]);
+    let mut psql = open(&house, "pia", &["SELECT ON public.orders"]);
+    let lines = "CREATE TEMP TABLE other (a int); PREPARE p AS SELECT a FROM pinned; EXECUTE p;
+        CREATE TEMP TABLE pinned (a int); SELECT count(*) FROM pinned; EXECUTE p;";
+    // The server still reads the table that it was prepared for.
+    let output = psql.run(lines);
+    assert_eq!(output.stdout, "1\n0\n1", "{output:?}");
+    house.daypass.revoke(&grant);
+    let output = psql.run("EXECUTE p;");
+    output.expect_sqlstate("42501");
+    assert!(output.stderr.contains("SELECT (a) ON public.pinned"), "{output:?}");
 }
 
 #[test]

@@ -64,9 +64,9 @@ fn a_fetch_after_the_revocation_is_refused_and_the_transaction_can_only_roll_bac
 #[test]
 fn a_copy_whose_grant_is_revoked_ends_with_an_error_and_leaves_no_row() {
     with_house(|house| {
-        let token = house.daypass.token("bob");
-        let grant = house.daypass.grant("bob", "shop", &["WRITE ON public.notes"]);
-        let mut wire = Wire::login(house.daypass.port(), "bob", &token, "shop");
+        let token = house.daypass.token("bert");
+        let grant = house.daypass.grant("bert", "shop", &["WRITE ON public.notes"]);
+        let mut wire = Wire::login(house.daypass.port(), "bert", &token, "shop");
         wire.query("COPY notes (id, text) FROM STDIN");
         assert_eq!(tags(&wire.until(b'G')), "G");
         let mut chunk = BytesMut::new();
@@ -87,11 +87,11 @@ fn a_copy_whose_grant_is_revoked_ends_with_an_error_and_leaves_no_row() {
         wire.send(frontend::copy_done);
         let rows = "SELECT count(*) FROM notes WHERE text LIKE 'stream%'";
         assert_eq!(house.server.sql_in("shop", rows), "0");
-        house.daypass.grant("bob", "shop", &["WRITE ON public.notes"]);
+        house.daypass.grant("bert", "shop", &["WRITE ON public.notes"]);
         assert_eq!(tags(&wire.run("SELECT count(*) FROM notes")), "TDCZ");
         house.daypass.wait_audit("the COPY's result", |record| {
             record["kind"] == "result"
-                && record["principal"] == "bob"
+                && record["principal"] == "bert"
                 && record["outcome"] == "cancelled"
                 && record["sqlstate"] == "57014"
         });

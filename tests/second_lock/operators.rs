@@ -18,7 +18,8 @@ fn what_is_missing_is_said_with_sql_that_mends_it() {
             "CREATE ROLE app; CREATE SCHEMA private AUTHORIZATION app; SET ROLE app; \
              CREATE TABLE private.things (id int); GRANT SELECT ON private.things TO PUBLIC; \
              CREATE FUNCTION private.all_of() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'; \
-             RESET ROLE; CREATE ROLE daypass_old LOGIN; ALTER ROLE svc NOCREATEROLE",
+             RESET ROLE; CREATE ROLE daypass_old_0123456789abcdef0123 LOGIN; CREATE ROLE daypass_store LOGIN; \
+             ALTER ROLE svc NOCREATEROLE",
         );
         let check = || house.daypass.cli(&["database", "check", "shop"]);
         let output = check();
@@ -31,7 +32,7 @@ fn what_is_missing_is_said_with_sql_that_mends_it() {
             "warning: everybody has TEMPORARY on database shop",
             "warning: everybody has SELECT on table private.things",
             "warning: everybody has EXECUTE on routine private.all_of(), which runs with its",
-            "note: role daypass_old is not of this entry and key, and can log in",
+            "note: role daypass_old_0123456789abcdef0123 is not of this entry and key, and can log in",
         ] {
             assert!(output.stderr.contains(said), "{said} in {}", output.stderr);
         }
@@ -78,7 +79,7 @@ fn standing_privileges_are_listed_as_requests_take_them() {
     house.server.sql_in(
         "shop",
         "CREATE ROLE readers; GRANT SELECT ON orders, customers TO readers; \
-         CREATE ROLE tom LOGIN CREATEDB; GRANT readers TO tom; \
+         CREATE ROLE daypass_tom LOGIN CREATEDB; CREATE ROLE tom LOGIN CREATEDB; GRANT readers TO tom; \
          GRANT UPDATE (email), INSERT ON customers TO tom; GRANT USAGE ON orders_id_seq TO tom; \
          CREATE ROLE idle LOGIN",
     );
@@ -97,6 +98,7 @@ fn standing_privileges_are_listed_as_requests_take_them() {
     assert_eq!(
         shown,
         [
+            "daypass_tom: CREATEDB by itself",
             "postgres: SUPERUSER by itself",
             "tom: CREATEDB by itself",
             "tom: INSERT, UPDATE (email) ON public.customers by itself",

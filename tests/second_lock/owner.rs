@@ -262,6 +262,48 @@ fn operators_are_told_what_the_ddl_owner_lacks() {
     assert!(check().contains("can make nothing in schema sales"), "{}", check());
 }
 
+/// What the check prints mends it at one go: no line takes back what another gave, nobody is made a member of a
+/// superuser, and an extension keeps what is its own.
+#[test]
+fn what_the_ddl_owner_lacks_is_mended_by_what_is_printed() {
+    for version in versions_available().into_iter().filter(|it| matches!(it.major, 15 | 18)) {
+        let server = server(Some(version));
+        server.sql_in(
+            "shop",
+            "CREATE ROLE app NOLOGIN; CREATE ROLE other NOLOGIN; CREATE SCHEMA app AUTHORIZATION app; \
+             CREATE TABLE app.left_over (id serial); CREATE TABLE app.others (id int); \
+             ALTER TABLE app.others OWNER TO other; CREATE EXTENSION pg_buffercache SCHEMA app; \
+             ALTER DEFAULT PRIVILEGES FOR ROLE app IN SCHEMA app GRANT SELECT ON TABLES TO PUBLIC; \
+             SET ROLE app; CREATE TABLE app.items (id int)",
+        );
+        let house = over(server);
+        let check = || house.daypass.cli(&["database", "check", "shop"]);
+        let output = check();
+        assert_eq!(output.status, 1, "{output:?}");
+        for said in [
+            "may give nobody privileges on 1 relations of app, app.items among them",
+            "may give nobody privileges on 2 relations of postgres, app.left_over among them",
+            "the ddl-owner app cannot change 1 relations of other, app.others among them",
+            "everybody gets SELECT on tables that app makes in schema app",
+        ] {
+            assert!(output.stderr.contains(said), "{said} in {}", output.stderr);
+        }
+        house.server.sql_in("shop", &output.stdout);
+        let output = check();
+        assert_eq!(output.status, 0, "{output:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.contains("warning"), "{output:?}");
+        assert_eq!(house.server.sql("SELECT pg_has_role('svc', 'postgres', 'MEMBER')"), "f");
+        assert_eq!(house.owner("app.left_over"), "app");
+        assert_eq!(house.owner("app.pg_buffercache"), "postgres");
+        // And it is what the work takes.
+        house.daypass.grant("eva", "shop", &["CREATE ON SCHEMA app", "ADMIN ON app.left_over"]);
+        let mut eva = house.daypass.open_psql("eva", &house.daypass.token("eva"), "shop");
+        let work = "CREATE TABLE app.made (id int); ALTER TABLE app.left_over ADD x int;";
+        assert_eq!(eva.run(work).stderr, "");
+        assert_eq!(house.owner("app.made"), "app");
+    }
+}
+
 /// What a definition needs is what the server would check of its maker, and no more.
 #[test]
 fn grants_may_be_as_narrow_as_the_work() {

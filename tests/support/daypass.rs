@@ -1,11 +1,13 @@
 //! The compiled `daypass`, serving from a temporary folder.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -142,6 +144,8 @@ pub struct Daypass {
     port: u16,
     mysql_port: Option<u16>,
     env: Vec<(String, String)>,
+    /// Which test has which principals.
+    principals: Mutex<HashMap<String, String>>,
 }
 
 impl Daypass {
@@ -156,7 +160,8 @@ impl Daypass {
         let port = free_port();
         config.write(folder.path(), port);
         let Config { mysql_port, env, .. } = config;
-        let mut daypass = Self { process: None, folder, port, mysql_port, env };
+        let principals = Mutex::default();
+        let mut daypass = Self { process: None, folder, port, mysql_port, env, principals };
         daypass.start_again();
         daypass
     }
@@ -262,9 +267,21 @@ impl Daypass {
         run(&mut command, "")
     }
 
+    /// Two tests that share a proxy and a principal would see each other's grants and records, now and then.
+    /// A test's thread has its name; other threads are taken to be of the right one.
+    #[track_caller]
+    fn is_of_this_test(&self, user: &str) {
+        let thread = std::thread::current();
+        let Some(test) = thread.name().filter(|name| name.contains("::")) else { return };
+        let mut principals = self.principals.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = principals.entry(user.to_owned()).or_insert_with(|| test.to_owned());
+        assert_eq!(first, test, "both have a principal called {user}, of the same proxy");
+    }
+
     /// Issues a token that lives an hour.
     #[track_caller]
     pub fn token(&self, user: &str) -> String {
+        self.is_of_this_test(user);
         self.cli(&["token", "issue", "--user", user, "--ttl", "1h"]).expect_success()
     }
 
@@ -283,6 +300,7 @@ impl Daypass {
         privileges: &[&str],
         duration: &str,
     ) -> String {
+        self.is_of_this_test(user);
         let mut args = vec!["grant", "create", "--user", user, "--database", database];
         args.extend(["--for", duration, "--reason", "a test", "--output", "json"]);
         for privilege in privileges {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::acl::Right;
 use super::action::{self, Action, OPTIONS_SINCE, literal, name};
-use super::names::{Names, PREFIX};
+use super::names::{self, Names};
 use super::observe;
 use super::plan::Service;
 use crate::grant::privilege::{Item, Privilege};
@@ -28,6 +28,11 @@ const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// User schemas.
 const USERS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+
+/// What has privileges as relations have them, but for an extension's: those come and go with it, and what
+/// it gives to whom is its own affair.
+const RELATIONS: &str = "c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT EXISTS (SELECT FROM pg_depend e \
+     WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')";
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,13 +89,15 @@ pub async fn check(
     let look = async {
         let (mut connection, service) = open(target).await?;
         let mut findings = account(&service);
-        owners(&mut connection, &service, &mut findings).await?;
+        let joined = owners(&mut connection, &service, &mut findings).await?;
         schemas(&mut connection, &service, &mut findings).await?;
         everybody(&mut connection, &service, &mut findings).await?;
+        defaults(&mut connection, &mut findings).await?;
         conflicts(&mut connection, names, &mut findings).await?;
         if let Some(owner) = ddl_owner {
             let gives = names.is_some();
-            findings.extend(owner::check(&mut connection, &service, owner, gives).await?);
+            let joins = joined.contains(owner);
+            findings.extend(owner::check(&mut connection, &service, owner, gives, joins).await?);
         }
         findings.sort_by_key(|finding| finding.weight as u8);
         Ok(findings)
@@ -146,23 +153,36 @@ pub fn lacking(rights: &BTreeSet<Right>, target: &Target) -> Vec<Finding> {
     findings.collect()
 }
 
-/// Relations whose privileges the service account cannot give away, by their owner.
+/// Relations whose privileges the service account cannot give away, by their owner. It is made a member of
+/// that one, which is told; of a superuser it is not, but given each of them to pass on.
 async fn owners(
     connection: &mut Connection,
     service: &Service,
     findings: &mut Vec<Finding>,
-) -> Result<(), UpstreamError> {
+) -> Result<BTreeSet<String>, UpstreamError> {
+    let account = name(&service.name);
     let sql = format!(
-        "SELECT pg_get_userbyid(c.relowner), count(*), min(format('%I.%I', n.nspname, c.relname)) \
+        "SELECT r.rolname, count(*), min(format('%I.%I', n.nspname, c.relname)), \
+             CASE WHEN r.rolsuper THEN string_agg(format('GRANT ALL ON %s %I.%I TO %s WITH GRANT OPTION;', \
+             CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, n.nspname, c.relname, {}::text), \
+             E'\\n' ORDER BY n.nspname, c.relname) END \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {USERS} \
+         JOIN pg_roles r ON r.oid = c.relowner WHERE {RELATIONS} AND {USERS} \
          AND NOT pg_has_role(c.relowner, 'USAGE') \
-         AND NOT has_table_privilege(c.oid, 'SELECT WITH GRANT OPTION') GROUP BY 1 ORDER BY 1"
+         AND NOT has_table_privilege(c.oid, 'SELECT WITH GRANT OPTION') \
+         GROUP BY r.rolname, r.rolsuper ORDER BY 1",
+        literal(&account)
     );
+    let mut joined = BTreeSet::new();
     client::each_row(connection, &sql, Bounds::default(), |mut row| {
         let (owner, count, first) = (row.text()?, row.text()?, row.text()?);
+        let each = row.field()?.map(str::to_owned);
+        if each.is_none() {
+            joined.insert(owner.to_owned());
+        }
         let inherits =
             if service.server_version >= OPTIONS_SINCE { " WITH INHERIT TRUE" } else { "" };
+        let member = || format!("GRANT {} TO {account}{inherits};", name(owner));
         findings.push(Finding {
             weight: Weight::Error,
             says: format!(
@@ -170,11 +190,12 @@ async fn owners(
                  {first} among them",
                 service.name
             ),
-            mend: Some(format!("GRANT {} TO {}{inherits};", name(owner), name(&service.name))),
+            mend: Some(each.unwrap_or_else(member)),
         });
         Ok(())
     })
-    .await
+    .await?;
+    Ok(joined)
 }
 
 /// Schemas that the service account cannot let anybody into.
@@ -247,6 +268,38 @@ async fn everybody(
     .await
 }
 
+/// What everybody will have on what is made later.
+async fn defaults(
+    connection: &mut Connection,
+    findings: &mut Vec<Finding>,
+) -> Result<(), UpstreamError> {
+    let sql = "SELECT string_agg(DISTINCT x.privilege_type, ', '), k.word, r.rolname, n.nspname \
+         FROM pg_default_acl d JOIN pg_roles r ON r.oid = d.defaclrole \
+         JOIN (VALUES ('r', 'TABLES'), ('S', 'SEQUENCES'), ('n', 'SCHEMAS')) k (kind, word) \
+             ON k.kind = d.defaclobjtype::text \
+         LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace, aclexplode(d.defaclacl) x \
+         WHERE x.grantee = 0 GROUP BY 2, 3, 4 ORDER BY 3, 4, 2";
+    client::each_row(connection, sql, Bounds::default(), |mut row| {
+        let (privileges, kind, maker) = (row.text()?, row.text()?, row.text()?);
+        let schema = row.field()?;
+        let said = schema.map(|schema| format!(" in schema {schema}")).unwrap_or_default();
+        let within = schema.map(|it| format!(" IN SCHEMA {}", name(it))).unwrap_or_default();
+        findings.push(Finding {
+            weight: Weight::Warning,
+            says: format!(
+                "everybody gets {privileges} on {} that {maker} makes{said}",
+                kind.to_lowercase()
+            ),
+            mend: Some(format!(
+                "ALTER DEFAULT PRIVILEGES FOR ROLE {}{within} REVOKE {privileges} ON {kind} FROM PUBLIC;",
+                name(maker)
+            )),
+        });
+        Ok(())
+    })
+    .await
+}
+
 /// Roles that are named as ours are and that no live entry of this database keeps.
 async fn conflicts(
     connection: &mut Connection,
@@ -254,9 +307,9 @@ async fn conflicts(
     findings: &mut Vec<Finding>,
 ) -> Result<(), UpstreamError> {
     let sql = format!(
-        "SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname ^@ {} \
+        "SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname ~ {} \
          AND rolname <> current_user ORDER BY 1",
-        literal(PREFIX)
+        literal(&names::any())
     );
     client::each_row(connection, &sql, Bounds::default(), |mut row| {
         let (role, can_login) = (row.text()?, row.text()? == "t");
@@ -297,9 +350,9 @@ pub async fn standing(target: &Target) -> Result<Vec<Standing>, UpstreamError> {
 /// People and applications: roles that can log in, and neither ours nor the service account.
 fn people(service: &Service) -> String {
     format!(
-        "SELECT oid, rolname, rolsuper FROM pg_roles WHERE rolcanlogin AND NOT rolname ^@ {} \
+        "SELECT oid, rolname, rolsuper FROM pg_roles WHERE rolcanlogin AND rolname !~ {} \
          AND rolname <> {}",
-        literal(PREFIX),
+        literal(&names::any()),
         literal(&service.name)
     )
 }

@@ -91,10 +91,7 @@ impl Names {
 
     /// A regular expression of the server's that matches this database's roles and no others.
     pub fn pattern(&self) -> String {
-        let scope = &self.scope;
-        format!(
-            "^{PREFIX}({scope}([0-9a-f]{{{SET_DIGITS}}}{SUFFIX}|{DDL_SUFFIX})|.*_{scope}[0-9a-f]{{{LOGIN_DIGITS}}})$"
-        )
+        pattern(&self.scope)
     }
 
     /// The password of a login role on a cluster: 256 bits, in hexadecimal digits.
@@ -116,6 +113,18 @@ impl Names {
             STANDARD.encode(keys.server.expose())
         )
     }
+}
+
+/// A regular expression of the server's that matches the roles of any database and key, and not other roles whose
+/// names begin alike: a service account, the account of a shared store.
+pub fn any() -> String {
+    pattern(&format!("[0-9a-f]{{{SCOPE_DIGITS}}}"))
+}
+
+fn pattern(scope: &str) -> String {
+    format!(
+        "^{PREFIX}({scope}([0-9a-f]{{{SET_DIGITS}}}{SUFFIX}|{DDL_SUFFIX})|.*_{scope}[0-9a-f]{{{LOGIN_DIGITS}}})$"
+    )
 }
 
 /// A value of its own for each purpose; no name has a NUL, so the parts cannot run into each other.
