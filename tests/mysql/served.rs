@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use crate::house::{House, borrow, both};
-use crate::support::{Product, eventually, mysql_client, products_available, python};
+use crate::support::{eventually, mysql_client, products_available, python};
 
 /// What scripts begin with: sessions through the proxy, root at the server, the operator's command line.
 const PRELUDE: &str = r#"
@@ -95,57 +95,6 @@ print("done")
         let missing = record["missing"].as_array().unwrap();
         assert!(missing.contains(&"SELECT (status) ON shop.orders".into()), "{record}");
     });
-}
-
-#[test]
-fn a_revocation_stops_what_runs_and_the_session_stays() {
-    both(|house| {
-        let token = house.daypass.token("alice");
-        let said = script(
-            house,
-            &token,
-            r#"
-held = grant("READ ON TABLE shop.orders")
-c = session()
-for text in ("SELECT id, SLEEP(600) FROM orders", "SELECT id, SLEEP(600) FROM orders WHERE id > 1"):
-    slow = Background(c, text)
-    running(text)
-    operator("grant", "revoke", held)
-    code, sentence = slow.result()
-    assert code == 1317 and held in sentence and "was revoked by" in sentence, (code, sentence)
-    assert fails(c, "SELECT id FROM orders")[0] == 1143
-    held = grant("READ ON TABLE shop.orders")
-    assert len(ask(c, "SELECT id FROM orders")) == 3
-# A transaction that used the grant can only be rolled back.
-ask(c, "BEGIN"); ask(c, "SELECT id FROM orders")
-operator("grant", "revoke", held)
-code, sentence = fails(c, "COMMIT")
-assert code == 1227 and "can only be rolled back" in sentence, (code, sentence)
-ask(c, "ROLLBACK")
-print("done")
-"#,
-        );
-        assert_eq!(said, "done");
-        let record = house.daypass.wait_audit("the end", |it| it["outcome"] == "cancelled");
-        assert_eq!((&record["sqlstate"], &record["command"]), (&"70100".into(), &"SELECT".into()));
-    });
-}
-
-#[test]
-fn an_expiry_stops_what_runs() {
-    let house = House::start(Product::MariaDb, "");
-    house.daypass.grant_for("alice", "crm", &["READ ON TABLE shop.orders"], "3s");
-    let token = house.daypass.token("alice");
-    let said = script(
-        &house,
-        &token,
-        r#"
-code, sentence = fails(session(), "SELECT id, SLEEP(600) FROM orders")
-assert code == 1317 and "expired at" in sentence, (code, sentence)
-print("done")
-"#,
-    );
-    assert_eq!(said, "done");
 }
 
 #[test]
@@ -309,16 +258,4 @@ print("done")
         });
         assert_eq!(refused["database"], "crm");
     });
-}
-
-#[test]
-fn a_server_that_goes_takes_its_sessions_and_the_next_ones_are_told() {
-    let mut house = House::start(Product::MariaDb, "");
-    let token = house.principal("alice", &["SELECT ON shop.orders"]);
-    house.server.stop();
-    let said = house.cli(Product::MariaDb, ("alice", &token), "SELECT 1", false).stderr;
-    assert!(said.contains("the database server cannot be reached"), "{said}");
-    house.server.start_again();
-    let said = house.cli(Product::MariaDb, ("alice", &token), "SELECT COUNT(*) FROM orders", false);
-    assert_eq!(said.expect_success(), "3");
 }

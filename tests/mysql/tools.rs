@@ -153,7 +153,7 @@ impl Session {
                         match character_set {
                             Change::Stays => {}
                             Change::To(set) => {
-                                now.character_set = CharacterSet::parse(set).unwrap()
+                                now.character_set = CharacterSet::parse(set).unwrap();
                             }
                             Change::Unknown => now.character_set = settings.character_set,
                         }

@@ -200,7 +200,7 @@ fn listeners_come_and_go_and_who_is_connected_stays() {
     let record = reload(&daypass, shop(&server).section(&second));
     assert_eq!(record["reason"], format!("listener 127.0.0.1:{port} added"));
     let env = at(&daypass.env("gus", &token, "shop"), port);
-    let mut session = crate::support::Psql::open(&borrowed(&env));
+    let mut session = crate::support::Shell::open(&borrowed(&env));
     assert_eq!(session.run(&format!("{COUNT};")).stdout, "5");
 
     reload(&daypass, shop(&server));

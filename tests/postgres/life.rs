@@ -30,28 +30,6 @@ fn a_request_is_made_and_approved_while_the_session_stays_open() {
     });
 }
 
-#[test]
-fn a_revocation_cancels_what_runs_and_the_session_stays() {
-    with_house(|house| {
-        let token = house.daypass.token("lea");
-        let grant = house.daypass.grant("lea", "shop", &["SELECT ON public.orders"]);
-        let mut session = house.daypass.open_psql("lea", &token, "shop");
-        session.send("SELECT pg_sleep(600), id, 'revoked' FROM orders;");
-        wait_until_runs(house, "'revoked'");
-        house.daypass.revoke(&grant);
-        let output = session.finish();
-        output.expect_sqlstate("57014");
-        assert!(output.stderr.contains(&grant) && output.stderr.contains("revoked"), "{output:?}");
-        session.run("SELECT id FROM orders LIMIT 1;").expect_sqlstate("42501");
-        house.daypass.grant("lea", "shop", &["SELECT ON public.orders"]);
-        assert_eq!(session.run("SELECT count(*) FROM orders;").stdout, "100");
-        let record = house.daypass.wait_audit("the cancelled statement", |record| {
-            record["principal"] == "lea" && record["outcome"] == "cancelled"
-        });
-        assert_eq!(record["sqlstate"], "57014");
-    });
-}
-
 /// What stands at the end of the piece would be read as messages, were the CopyFail of a grant's end put
 /// inside it: the service account would drop a table.
 #[test]
@@ -102,42 +80,6 @@ except (OSError, AttributeError, psycopg.OperationalError):
 }
 
 #[test]
-fn an_expiry_cancels_what_runs() {
-    with_house(|house| {
-        let token = house.daypass.token("max");
-        house.daypass.grant_for("max", "shop", &["SELECT ON public.orders"], "2s");
-        let mut session = house.daypass.open_psql("max", &token, "shop");
-        session.send("SELECT pg_sleep(600), id FROM orders;");
-        let output = session.finish();
-        output.expect_sqlstate("57014");
-        assert!(output.stderr.contains("expired"), "{output:?}");
-    });
-}
-
-#[test]
-fn a_token_that_is_revoked_ends_its_sessions_and_refuses_logins() {
-    with_house(|house| {
-        let token = house.principal("ned", &["SELECT ON public.orders"]);
-        let mut session = house.daypass.open_psql("ned", &token, "shop");
-        assert_eq!(session.run("SELECT 1;").stdout, "1");
-        let listed = house.daypass.cli(&["token", "list", "--output", "json"]).expect_success();
-        let tokens: serde_json::Value = serde_json::from_str(&listed).unwrap();
-        let id = tokens
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|token| token["principal"] == "ned")
-            .and_then(|token| token["id"].as_str())
-            .unwrap();
-        house.daypass.cli(&["token", "revoke", id]).expect_success();
-        let output = session.run("SELECT 1;");
-        assert!(output.stderr.contains("57P01") || output.stderr.contains("revoked"), "{output:?}");
-        let again = house.daypass.psql("ned", &token, "shop", "SELECT 1");
-        assert!(again.stderr.contains("revoked"), "{again:?}");
-    });
-}
-
-#[test]
 fn a_wrong_password_and_an_unknown_database_are_refused() {
     with_house(|house| {
         let wrong = house.daypass.psql("olga", "daypass_wrong", "shop", "SELECT 1");
@@ -182,28 +124,6 @@ print(c.execute("SELECT 'alive'").fetchone()[0])
 }
 
 #[test]
-fn on_sigterm_idle_clients_are_told_and_transactions_finish() {
-    let mut house = House::new(Config::new());
-    let token = house.principal("quin", &["WRITE ON public.notes"]);
-    let mut idle = house.daypass.open_psql("quin", &token, "shop");
-    let mut busy = house.daypass.open_psql("quin", &token, "shop");
-    idle.run("SELECT 1;");
-    busy.run("BEGIN;");
-    house.daypass.signal("TERM");
-    // The session that idles has left the list when it has been told.
-    eventually("the idle session to end", || {
-        let listed = house.daypass.cli(&["session", "list", "--output", "json"]).stdout;
-        (listed.matches("\"s_").count() == 1).then_some(())
-    });
-    let told = idle.run("SELECT 1;");
-    assert!(told.stderr.contains("57P01") || told.stderr.contains("shutting down"), "{told:?}");
-    let done = busy.run("INSERT INTO notes (text) VALUES ('last'); COMMIT;");
-    assert!(done.sqlstates().iter().all(|state| state == "57P01"), "{done:?}");
-    assert_eq!(house.daypass.wait_end(), Some(0));
-    assert_eq!(house.server.sql_in("shop", "SELECT text FROM notes"), "last");
-}
-
-#[test]
 fn notifications_reach_a_session_that_listens() {
     let script = r#"
 import psycopg
@@ -218,22 +138,6 @@ print(next(a.notifies(timeout=20, stop_after=1)).payload)
         let env = house.daypass.env("sue", &token, "shop");
         let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
         assert_eq!(python(script, &env).expect_success(), "hello");
-    });
-}
-
-#[test]
-fn the_statement_of_a_client_that_vanishes_is_cancelled() {
-    with_house(|house| {
-        let token = house.principal("vito", &["SELECT ON public.orders"]);
-        let mut session = house.daypass.open_psql("vito", &token, "shop");
-        session.send("SELECT pg_sleep(600), 'vanished';");
-        wait_until_runs(house, "'vanished'");
-        drop(session);
-        eventually("the statement to end", || (running(house, "'vanished'") == 0).then_some(()));
-        let record = house.daypass.wait_audit("its result", |record| {
-            record["kind"] == "result" && record["principal"] == "vito"
-        });
-        assert_eq!(record["outcome"], "cancelled");
     });
 }
 

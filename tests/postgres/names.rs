@@ -1,9 +1,9 @@
 //! Names that only one session sees: temporary objects, and definitions that are not committed.
 
-use crate::support::{Config, Daypass, Postgres, Psql, eventually, python};
+use crate::support::{Config, Daypass, Postgres, Shell, eventually, python};
 use crate::{House, house, with_house};
 
-fn open(house: &House, user: &str, privileges: &[&str]) -> Psql {
+fn open(house: &House, user: &str, privileges: &[&str]) -> Shell {
     let token = house.principal(user, privileges);
     house.daypass.open_psql(user, &token, "shop")
 }
@@ -16,7 +16,7 @@ fn script(house: &House, user: &str, privileges: &[&str], text: &str) {
 }
 
 /// The owner of a schema of its own, with read access to one table elsewhere.
-fn migrator(house: &House, user: &str) -> Psql {
+fn migrator(house: &House, user: &str) -> Shell {
     house.server.sql_in("shop", &format!("CREATE SCHEMA {user}"));
     let admin = format!("ADMIN ON SCHEMA {user}");
     open(house, user, &[&admin, "READ ON TABLE public.orders"])

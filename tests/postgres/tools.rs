@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::House;
 use crate::support::{
-    Config, Psql, Version, java, newer_psql, packaged_psql, root, run, versions_available,
+    Config, Shell, Version, java, newer_psql, packaged_psql, root, run, versions_available,
 };
 
 /// Something of every kind that a tool describes, beside the tables of the house.
@@ -141,7 +141,7 @@ fn check_backslash_commands(program: &Path, major: u32, more: &[&str]) {
     let direct = house.server.env("postgres", "shop");
     let open = |env: &[(&'static str, String)]| {
         let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let mut psql = Psql::open_with(program, &env);
+        let mut psql = Shell::open_with(program, &env);
         // With headings and footers.
         psql.run(r"\t off").expect_success();
         psql

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::support::{Config, Daypass, Psql, eventually, psql, versions_available};
+use crate::support::{Config, Daypass, Shell, eventually, psql, versions_available};
 use crate::{House, entry, server};
 
 /// Direct GRANTs of so many people to the same tables were measured to fail with "tuple concurrently
@@ -61,7 +61,7 @@ fn somebody_who_sits_on_a_table_holds_up_nobody_elses_grant() {
     let house = House::new();
     let env = house.server.env("postgres", "shop");
     let env: Vec<_> = env.iter().map(|(name, value)| (*name, &**value)).collect();
-    let mut sitter = Psql::open(&env);
+    let mut sitter = Shell::open(&env);
     sitter.run("BEGIN; GRANT UPDATE ON orders TO PUBLIC;");
     house.daypass.grant("pam", "shop", &["SELECT ON public.orders"]);
     house.daypass.grant("quin", "shop", &["SELECT ON public.customers"]);

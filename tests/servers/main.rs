@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Options, Postgres, Psql, java, node, psql, python, versions_available};
+use support::{Options, Postgres, Shell, java, node, psql, python, versions_available};
 
 fn env(server: &Postgres, user: &str) -> [(&'static str, String); 4] {
     server.env(user, "postgres")
@@ -73,7 +73,7 @@ fn every_version_that_is_installed_starts() {
 #[test]
 fn a_psql_session_stays_open_over_errors_and_says_what_it_is_busy_with() {
     let server = Postgres::start(Options::default());
-    let mut session = Psql::open(&borrow(&env(&server, "postgres")));
+    let mut session = Shell::open(&borrow(&env(&server, "postgres")));
     assert_eq!(session.run("SELECT 1;").expect_success(), "1");
     session.run("SELECT 1/0;").expect_sqlstate("22012");
     session.send("SELECT pg_sleep(0.4), 'woke';");

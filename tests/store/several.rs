@@ -157,7 +157,7 @@ async fn whoever_stops_in_the_middle_of_a_change_does_not_stop_the_others_for_ev
     let store = place.open(at(0));
     let env = place.server().env("keeper", "store");
     let env: Vec<_> = env.iter().map(|(name, value)| (*name, &**value)).collect();
-    let mut sitter = crate::support::Psql::open(&env);
+    let mut sitter = crate::support::Shell::open(&env);
     sitter.run(
         "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '1s'; \
          SELECT revision FROM daypass.state FOR UPDATE;",

@@ -13,10 +13,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::mysql::Mysql;
+use super::mysql::{Mysql, Product, mysql_client};
 use super::postgres::Postgres;
 use super::process::{Output, Process, free_port, run};
-use super::psql::{Psql, psql};
+use super::psql::{Shell, psql};
 use super::tls::write_private;
 use super::{PATIENCE, eventually};
 
@@ -339,10 +339,18 @@ impl Daypass {
     }
 
     /// Opens a psql session.
-    pub fn open_psql(&self, user: &str, token: &str, database: &str) -> Psql {
+    pub fn open_psql(&self, user: &str, token: &str, database: &str) -> Shell {
         let env = self.env(user, token, database);
         let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Psql::open(&env)
+        Shell::open(&env)
+    }
+
+    /// Opens a session of MariaDB's command line.
+    pub fn open_mariadb(&self, user: &str, token: &str, schema: &str) -> Shell {
+        let mut command = mysql_client(Product::MariaDb);
+        command.args(["-h", "127.0.0.1", "-u", user, "--skip-ssl", schema]);
+        command.args([format!("-P{}", self.mysql_port()), format!("-p{token}")]);
+        Shell::open_mariadb(&mut command)
     }
 
     /// The audit file so far.

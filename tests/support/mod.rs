@@ -47,7 +47,7 @@ pub use postgres::{
     versions_available,
 };
 pub use process::{Output, free_port, run};
-pub use psql::{Psql, newer_psql, packaged_psql, psql};
+pub use psql::{Shell, newer_psql, packaged_psql, psql};
 pub use tls::Certificates;
 pub use wire::{Message, Wire, bind, tags};
 

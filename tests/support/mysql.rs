@@ -187,6 +187,14 @@ impl Mysql {
         self.process.take().expect("it runs").stop();
     }
 
+    /// Ends it without a word to anybody.
+    pub fn crash(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.signal("KILL");
+            process.wait(PATIENCE);
+        }
+    }
+
     /// Starts it again after [`stop`](Self::stop): same data, same port.
     pub fn start_again(&mut self) {
         self.start_process("");

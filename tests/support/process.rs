@@ -50,6 +50,18 @@ impl Output {
     }
 }
 
+impl Output {
+    /// Every error number that a command line of MySQL's wrote, in order.
+    pub fn errnos(&self) -> Vec<String> {
+        let number = |line: &str| {
+            let rest = line.get(line.find("ERROR ")? + "ERROR ".len()..)?;
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            (!digits.is_empty()).then_some(digits)
+        };
+        self.stderr.lines().filter_map(number).collect()
+    }
+}
+
 /// Runs to the end, feeding `stdin`.
 pub fn run(command: &mut Command, stdin: &str) -> Output {
     let mut child = command

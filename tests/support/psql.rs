@@ -39,16 +39,18 @@ fn command(program: &Path, env: &[(&str, &str)]) -> Command {
     command
 }
 
-/// An open psql session.
-pub struct Psql {
+/// An open session of a command line: psql or mariadb.
+pub struct Shell {
     child: Child,
     stdin: ChildStdin,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
     sent: u32,
+    /// Says a mark on both streams, in the command line's own words.
+    marks: fn(&str) -> String,
 }
 
-impl Psql {
+impl Shell {
     /// Opens one. It has not yet said whether it could log in: the first [`run`](Self::run) does.
     pub fn open(env: &[(&str, &str)]) -> Self {
         Self::open_with(&postgres::client("psql"), env)
@@ -56,19 +58,33 @@ impl Psql {
 
     /// Opens one of that psql.
     pub fn open_with(program: &Path, env: &[(&str, &str)]) -> Self {
-        let mut child = command(program, env)
+        let marks = |mark: &str| format!("\\echo {mark}\n\\warn {mark}\n");
+        Self::start(&mut command(program, env), marks)
+    }
+
+    /// Opens a session of MariaDB's command line, which is to go on after errors and to keep nothing back.
+    pub fn open_mariadb(command: &mut Command) -> Self {
+        command.args(["--batch", "--skip-column-names", "--force", "--unbuffered"]);
+        Self::start(command, |mark| {
+            // A semicolon would end its own command.
+            format!("\\! echo {mark}\n\\! echo {mark} >&2\n")
+        })
+    }
+
+    fn start(command: &mut Command, marks: fn(&str) -> String) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("psql starts");
+            .expect("the command line starts");
         let stdin = child.stdin.take().expect("piped");
         let stdout = lines(child.stdout.take().expect("piped"));
         let stderr = lines(child.stderr.take().expect("piped"));
-        Self { child, stdin, stdout, stderr, sent: 0 }
+        Self { child, stdin, stdout, stderr, sent: 0, marks }
     }
 
-    /// Runs lines to their end. `status` is 0 while psql lives, else its exit code.
+    /// Runs lines to their end. `status` is 0 while it lives, else its exit code.
     pub fn run(&mut self, text: &str) -> Output {
         self.send(text);
         self.finish()
@@ -78,8 +94,8 @@ impl Psql {
     pub fn send(&mut self, text: &str) {
         self.sent += 1;
         let mark = self.mark();
-        // When psql has ended, `finish` says so.
-        drop(write!(self.stdin, "{text}\n\\echo {mark}\n\\warn {mark}\n"));
+        // When it has ended, `finish` says so.
+        drop(write!(self.stdin, "{text}\n{}", (self.marks)(&mark)));
     }
 
     /// Waits for the end of what was last sent.
@@ -99,7 +115,7 @@ impl Psql {
         self.stdout.try_recv().is_err()
     }
 
-    /// Ctrl+C: psql asks for a cancel of what runs.
+    /// Ctrl+C: it asks for a cancel of what runs.
     pub fn interrupt(&self) {
         let id = self.child.id().to_string();
         run(Command::new("kill").args(["-INT", &id]), "");
@@ -110,7 +126,7 @@ impl Psql {
     }
 }
 
-impl Drop for Psql {
+impl Drop for Shell {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -137,7 +153,7 @@ fn until(stream: &Receiver<String>, mark: &str, deadline: Instant) -> (String, b
             Ok(line) if line == mark => return (seen.join("\n"), true),
             Ok(line) => seen.push(line),
             Err(RecvTimeoutError::Disconnected) => return (seen.join("\n"), false),
-            Err(RecvTimeoutError::Timeout) => panic!("psql is silent; so far it said {seen:#?}"),
+            Err(RecvTimeoutError::Timeout) => panic!("it is silent; so far it said {seen:#?}"),
         }
     }
 }
