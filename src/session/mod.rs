@@ -17,4 +17,6 @@ pub mod refusal;
 pub mod registry;
 pub mod relay;
 pub mod scope;
+#[cfg(test)]
+mod simulation;
 pub mod trail;
