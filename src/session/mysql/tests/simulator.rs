@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Buf;
 
 use crate::grant::Grant;
-use crate::session::simulation::{Random, for_every_seed};
+use crate::session::simulation::{Random, check_records, for_every_seed};
 use crate::sql::mysql::Flavour;
 use crate::time::Timestamp;
 use crate::wire::mysql::capability::Capabilities;
@@ -255,10 +255,13 @@ fn prepared_text(random: &mut Random) -> Vec<u8> {
     text.as_bytes().to_vec()
 }
 
+fn query(text: &str) -> Wish {
+    Wish { code: 0x03, body: text.as_bytes().to_vec() }
+}
+
 /// Commands that matter to each other: prepared, executed and fetched, with something in between.
-fn story(random: &mut Random, first: u32) -> Vec<Wish> {
+fn cursors(random: &mut Random, first: u32) -> Vec<Wish> {
     let id = first.to_le_bytes();
-    let query = |text: &str| Wish { code: 0x03, body: text.as_bytes().to_vec() };
     let text = random.pick(&["SELECT a FROM t1", "SELECT \"a\" FROM t1", "SELECT c FROM t2"]);
     let mut list = vec![Wish { code: 0x16, body: text.as_bytes().to_vec() }];
     for _ in 0..1 + random.below(5) {
@@ -271,6 +274,61 @@ fn story(random: &mut Random, first: u32) -> Vec<Wish> {
         });
     }
     list
+}
+
+/// A temporary table before another that hides behind it, and what may have taken it away.
+fn temporary(random: &mut Random) -> Vec<Wish> {
+    let mut list =
+        vec![query("CREATE TEMPORARY TABLE secret (x INT)"), query("SELECT x FROM secret")];
+    for _ in 0..1 + random.below(3) {
+        list.push(match random.below(5) {
+            0 => Wish { code: 0x1f, body: Vec::new() },
+            1 => query("CALL p()"),
+            2 => query("DROP TEMPORARY TABLE secret"),
+            _ => query("DROP TABLE secret"),
+        });
+        list.push(query("SELECT d FROM secret"));
+    }
+    list
+}
+
+/// Executions of what was prepared last, which may have failed.
+fn last(random: &mut Random) -> Vec<Wish> {
+    let mut list = Vec::new();
+    for _ in 0..2 + random.below(3) {
+        let text = random.pick(&["SELECT a FROM t1", "SELECT a FROM t9", "SELECT d FROM secret"]);
+        list.push(Wish { code: 0x16, body: text.as_bytes().to_vec() });
+        list.push(Wish { code: 0x17, body: b"\xff\xff\xff\xff\0\x01\0\0\0".to_vec() });
+    }
+    list
+}
+
+/// How texts are read, changed or perhaps not, and a text that is read in either way.
+fn reading(random: &mut Random) -> Vec<Wish> {
+    let mut list = Vec::new();
+    for _ in 0..1 + random.below(4) {
+        let changes = [
+            "USE crm",
+            "USE shop",
+            "USE missing",
+            "SET sql_mode = 'ANSI_QUOTES'",
+            "SET sql_mode = @kept",
+            "SET NAMES latin1",
+        ];
+        list.push(query(random.pick(&changes)));
+        let texts = ["SELECT COUNT(*) FROM t1", "SELECT a FROM t1", "SELECT \"d\" FROM secret"];
+        list.push(query(random.pick(&texts)));
+    }
+    list
+}
+
+fn story(random: &mut Random, first: u32) -> Vec<Wish> {
+    match random.below(4) {
+        0 => cursors(random, first),
+        1 => temporary(random),
+        2 => last(random),
+        _ => reading(random),
+    }
 }
 
 const PRIVILEGES: [&str; 6] = [
@@ -387,7 +445,7 @@ fn run(seed: u64) {
     let mut world = World::new(setup);
     let mut prepared = 1;
     for _ in 0..1 + random.below(14) {
-        if random.one_in(5) {
+        if random.one_in(4) {
             client.wishes.extend(story(&mut random, prepared));
             prepared += 1;
         } else {
@@ -420,7 +478,7 @@ fn run(seed: u64) {
         End::ServerParts => {}
     }
     assert!(!world.violated, "a peer broke the protocol");
-    world.end();
+    check_records(&world.end());
 }
 
 fn comes_to_rest(world: &mut World, client: &mut Client, random: &mut Random, may_end: bool) {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::audit::record::{AuditRecord, Kind, Outcome, Verdict};
-use crate::session::simulation::{Random, for_every_seed};
+use crate::session::simulation::{Random, check_records, for_every_seed};
 
 use super::client::{Sent, check, is_volunteered};
 use super::names::TEMPORARY;
@@ -311,17 +311,7 @@ fn check_second_lock(house: &House) {
 }
 
 fn check_audit(house: &House) {
-    let allowed: Vec<_> =
-        house.audit.iter().filter(|record| record.decision == Some(Verdict::Allow)).collect();
-    for decision in &allowed {
-        let results = house
-            .audit
-            .iter()
-            .filter(|record| record.kind == Kind::Result && record.statement == decision.statement)
-            .count();
-        assert_eq!(results, 1, "results of statement {:?}", decision.statement);
-    }
-    assert_eq!(house.results(), allowed.len(), "a result without its decision");
+    check_records(&house.audit);
     check_names(house);
 }
 

@@ -173,6 +173,18 @@ impl Server {
             if choice & 8 == 8 {
                 self.in_transaction = false;
             }
+            // What fails may have been done all the same, or a part of it.
+            if choice & 16 == 16 {
+                match &statement.effect {
+                    Effect::UseDatabase(name) => {
+                        self.settings.default_database = Some(name.clone());
+                    }
+                    Effect::Reading { sql_mode, character_set } => {
+                        self.read_otherwise(sql_mode, character_set, choice);
+                    }
+                    _ => {}
+                }
+            }
             self.fail(1213, "40001", number);
             return false;
         }
