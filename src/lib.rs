@@ -3,6 +3,10 @@
 //! The modules stand in the order in which they may import each other: one may use any that stands
 //! before it, never one after. `tests/tidy.rs` holds them to it. ARCHITECTURE.md is the map in prose.
 
+// Some test modules are shared with the fuzz targets, for which this crate has its name.
+#[cfg(test)]
+extern crate self as daypass;
+
 pub mod secret;
 pub mod time;
 

@@ -19,5 +19,7 @@ pub mod refusal;
 pub mod registry;
 pub mod relay;
 pub mod scope;
+#[cfg(test)]
+mod simulation;
 pub mod trail;
 pub mod wire;

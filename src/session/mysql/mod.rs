@@ -296,7 +296,7 @@ impl Conversation {
         if self.link != Link::Opening {
             return Ok(());
         }
-        self.status = Okay::read(okay, self.capabilities)?.status;
+        self.status = Okay::read(okay, self.capabilities)?.status.of_session();
         self.link = Link::Open;
         self.meaning = None;
         self.state.in_doubt = true;

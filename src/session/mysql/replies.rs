@@ -147,7 +147,7 @@ impl Conversation {
     }
 
     fn note(&mut self, okay: &Okay<'_>) {
-        self.status = okay.status;
+        self.status = okay.status.of_session();
         let before = self.state.settings().clone();
         let tells_quotes = before.server.flavour == Flavour::MariaDb;
         self.state.note(okay, tells_quotes);

@@ -235,6 +235,17 @@ impl Status {
     pub const fn with(self, those: Self) -> Self {
         Self(self.0 | those.0)
     }
+
+    /// Those flags that say where the session stands; the others are of the one reply that they come in.
+    #[must_use]
+    pub const fn of_session(self) -> Self {
+        let lasting = Self::IN_TRANSACTION
+            .with(Self::AUTOCOMMIT)
+            .with(Self::NO_BACKSLASH_ESCAPES)
+            .with(Self::IN_READ_ONLY_TRANSACTION)
+            .with(Self::ANSI_QUOTES);
+        Self(self.0 & lasting.0)
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 mod scenarios;
 mod server;
 mod sessions;
+mod simulator;
+mod world;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -82,6 +82,17 @@ fn a_fetch_is_decided_by_the_grants_of_its_moment() {
 }
 
 #[test]
+fn an_ok_of_our_own_tells_nothing_of_the_reply_before() {
+    let mut house = reads();
+    prepare(&mut house, "SELECT a FROM t1", Answer::Prepared(1, 0));
+    house.server.answers.push_back(Answer::Cursor);
+    assert_eq!(house.command(0x17, &execute(1, 1, b""), Expect::Results), "cursor");
+    house.query("KILL QUERY 8");
+    let autocommit = super::Status::AUTOCOMMIT.0.to_le_bytes();
+    assert_eq!(house.client_out[4..], [0, 0, 0, autocommit[0], autocommit[1], 0, 0]);
+}
+
+#[test]
 fn pieces_of_a_parameter_pass_for_a_statement_that_there_is() {
     let mut house = reads();
     prepare(&mut house, "SELECT a FROM t1 WHERE b = ?", Answer::Prepared(1, 1));
