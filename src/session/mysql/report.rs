@@ -79,7 +79,9 @@ const ASK_AGAIN: &str =
 /// The way to ask stands before what is held: a client keeps only the start of a long sentence.
 fn denied(denial: &Denial, facts: &Facts) -> Report {
     let engine = facts.engine;
-    let code = match denial.missing.first() {
+    // Without any grant the first that is missing is one, whichever: it has no number of its own.
+    let mut missing = denial.missing.iter().filter(|access| **access != Access::Metadata);
+    let code = match missing.next() {
         Some(Access::Privilege { columns: Columns::Named(_), .. }) => 1143,
         Some(
             Access::Privilege { object: Object::Relation(_), .. }
