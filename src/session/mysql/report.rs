@@ -79,13 +79,16 @@ const ASK_AGAIN: &str =
 /// The way to ask stands before what is held: a client keeps only the start of a long sentence.
 fn denied(denial: &Denial, facts: &Facts) -> Report {
     let engine = facts.engine;
-    let of_relation = denial.missing.iter().find_map(|access| match access {
-        Access::Privilege { columns: Columns::Named(_), .. } => Some(1143),
-        Access::Privilege { object: Object::Relation(_), .. }
-        | Access::Anything(Object::Relation(_)) => Some(1142),
-        _ => None,
-    });
-    let code = of_relation.unwrap_or(1227);
+    // Without any grant the first that is missing is one, whichever: it has no number of its own.
+    let mut missing = denial.missing.iter().filter(|access| **access != Access::Metadata);
+    let code = match missing.next() {
+        Some(Access::Privilege { columns: Columns::Named(_), .. }) => 1143,
+        Some(
+            Access::Privilege { object: Object::Relation(_), .. }
+            | Access::Anything(Object::Relation(_)),
+        ) => 1142,
+        _ => 1227,
+    };
     let lines = denial.request_lines(&facts.database, engine, SUGGESTED);
     Report::new(code, STATE, format!("permission denied: {}", denial.message(engine)))
         .detail(format!("Ask for it here: {}", lines.sql))
