@@ -378,6 +378,8 @@ fn parameters(section: &Section<'_>) -> Parameters {
 fn limits(section: Section<'_>) -> Limits {
     let limits = Limits::default();
     let wire = limits.wire;
+    let message_bytes_max =
+        section.bytes("message-bytes-max", 64 << 10..=1 << 30, wire.message_bytes_max);
     let limits = Limits {
         wire: wire::Limits {
             startup_bytes_max: section.bytes(
@@ -389,13 +391,10 @@ fn limits(section: Section<'_>) -> Limits {
             statement_bytes_max: section.bytes(
                 "statement-bytes-max",
                 1 << 10..=16 << 20,
-                wire.statement_bytes_max,
+                // A message that is to be shorter makes what it carries shorter, too.
+                wire.statement_bytes_max.min(message_bytes_max),
             ),
-            message_bytes_max: section.bytes(
-                "message-bytes-max",
-                64 << 10..=1 << 30,
-                wire.message_bytes_max,
-            ),
+            message_bytes_max,
             prepared_statements_max: section.count(
                 "prepared-statements-max",
                 1..=1_000_000,

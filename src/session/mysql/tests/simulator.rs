@@ -233,7 +233,7 @@ fn wish(random: &mut Random) -> Wish {
         28 => (0x0c, vec![u8::try_from(6 + random.below(4)).unwrap(), 0, 0, 0]),
         _ => match random.below(6) {
             0 => (0x12, b"x".to_vec()),
-            1 => (0x11, b"alice\0".to_vec()),
+            1 if random.one_in(4) => (0x11, b"alice\0".to_vec()),
             2 if random.one_in(4) => (0x01, Vec::new()),
             _ => (0x03, b"KILL QUERY 8".to_vec()),
         },

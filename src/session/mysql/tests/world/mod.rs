@@ -14,7 +14,8 @@ use daypass::audit::redact;
 use daypass::grant::snapshot::HeldGrants;
 use daypass::grant::{Grant, Revocation};
 use daypass::session::call::{CallReply, Procedure};
-use daypass::session::mysql::{Conversation, Env, KillOutcome, SessionLimits, Start};
+use daypass::session::machine::{KillOutcome, SessionLimits};
+use daypass::session::mysql::{Conversation, Env, Start};
 use daypass::session::output::{Command, Output, Piece};
 use daypass::session::scope::{Meanings, MysqlNames};
 use daypass::session::trail::{Facts, SecondLock, Trail};
@@ -184,6 +185,10 @@ impl World {
         for command in std::mem::take(&mut self.out.commands) {
             match command {
                 Command::Close => self.closed = true,
+                Command::Depart(_) => {
+                    self.closed = true;
+                    self.may_end = true;
+                }
                 other => self.pending.push(other),
             }
         }
@@ -295,7 +300,7 @@ impl World {
                 let outcome = if known { KillOutcome::Done } else { KillOutcome::Unknown };
                 self.with_machine(|machine, env, out| machine.on_kill_result(outcome, env, out));
             }
-            Command::Close => {}
+            Command::Depart(_) | Command::Close => {}
         }
         self.apply();
         self.take_client_bytes();
