@@ -55,6 +55,15 @@ pub enum Farewell {
     Ended(&'static str),
 }
 
+/// What an open session has to do before the server holds it to the rights that its account has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// Go to its default database again, if it has one.
+    Use,
+    /// Log in anew.
+    LogIn,
+}
+
 /// What the client of a revoked token is told, in a sentence …
 pub(super) const TOKEN_REVOKED: &str = "the token of this session was revoked";
 /// … and what to do.
@@ -122,6 +131,9 @@ pub trait Machine {
 
     /// The principal's grants have changed.
     fn on_grants(&mut self, held: HeldGrants, now: Timestamp, out: &mut Output);
+
+    /// Rights of the session's account have changed so that the server holds it to them only after that.
+    fn on_rights(&mut self, renewal: Renewal, out: &mut Output);
 
     /// A deadline has passed.
     fn on_timer(&mut self, now: Timestamp, out: &mut Output);

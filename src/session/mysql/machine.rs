@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use crate::grant::snapshot::HeldGrants;
 use crate::session::call::{CallError, CallReply};
-use crate::session::machine::{Farewell, KillOutcome, Machine};
+use crate::session::machine::{Farewell, KillOutcome, Machine, Renewal};
 use crate::session::output::Output;
 use crate::session::scope::MysqlNames;
 use crate::sql::mysql::catalog::Catalog;
@@ -57,6 +57,10 @@ impl Machine for Conversation {
 
     fn on_grants(&mut self, held: HeldGrants, now: Timestamp, out: &mut Output) {
         self.on_grants(held, now, out);
+    }
+
+    fn on_rights(&mut self, renewal: Renewal, out: &mut Output) {
+        self.on_rights(renewal, out);
     }
 
     fn on_timer(&mut self, now: Timestamp, out: &mut Output) {

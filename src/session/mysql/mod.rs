@@ -87,6 +87,8 @@ pub struct Conversation {
     /// What names mean; `None` when something of that has changed.
     meaning: Option<Rc<Meaning<MysqlNames>>>,
     link: Link,
+    /// The server is to be told the default database again, before anything else that needs a right.
+    uses_again: bool,
     /// What was said before there was a server, to be said there.
     journal: VecDeque<Box<[u8]>>,
     /// Why the server could not be reached: the next statement is told.
@@ -180,6 +182,11 @@ enum Work {
     Question(Vec<u8>),
     /// Ours: takes up a KILL QUERY that came too late.
     Absorber,
+    /// Ours: goes to the default database again, and whether the server did not let us.
+    UseAgain {
+        /// What it said.
+        refused: Option<String>,
+    },
 }
 
 /// Statements that a command has sent.
@@ -242,6 +249,7 @@ impl Conversation {
             temporary: HashSet::new(),
             meaning: None,
             link: Link::Apart,
+            uses_again: false,
             journal: VecDeque::new(),
             unreachable: None,
             greeting: Some(start.sequence),
@@ -298,6 +306,7 @@ impl Conversation {
         }
         self.status = Okay::read(okay, self.capabilities)?.status.of_session();
         self.link = Link::Open;
+        self.uses_again = false;
         self.meaning = None;
         self.state.in_doubt = true;
         self.trail.set_backend(Some(address));

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::audit::record::Outcome;
+use crate::session::machine::Renewal;
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
 use crate::session::trail::Running;
@@ -31,11 +32,48 @@ impl Conversation {
             self.ask(state::QUESTION, Work::Question(Vec::new()), out);
             return false;
         }
+        // Without a grant nothing is sent that needs a right; with the next one the account may be let in again.
+        if self.uses_again && self.gate.has_live_grant(env.now) {
+            self.uses_again = false;
+            if let Some(name) = self.state.settings().default_database.clone() {
+                out.control(|server| command::init_db(server, name.as_bytes()));
+                let said = Said { text: b"", frame: b"", sequence: 1, expect: Expect::Okay };
+                self.send(said, Work::UseAgain { refused: None });
+                return false;
+            }
+        }
         if self.journal.is_empty() {
             return true;
         }
         self.replay(env, out);
         false
+    }
+
+    /// Rights of the account have changed so that the server holds the session to them only after that ("When Privilege
+    /// Changes Take Effect"): those on its default database at the next USE, those on everything at the next login,
+    /// which is the client's to do.
+    pub fn on_rights(&mut self, renewal: Renewal, out: &mut Output) {
+        match renewal {
+            Renewal::Use => self.uses_again = true,
+            Renewal::LogIn if self.link == Link::Open => {
+                self.on_drain(
+                    "what your grants allow has changed on the whole server: connect again",
+                    out,
+                );
+            }
+            Renewal::LogIn => (),
+        }
+    }
+
+    /// The server has answered. Where it did not let the session in, it would go on holding it to the rights that it had
+    /// there before.
+    pub(super) fn on_used_again(&mut self, refused: Option<String>, out: &mut Output) {
+        if let Some(why) = refused {
+            let message =
+                format!("your grants allow nothing any more in the default database: {why}");
+            let report = Report::new(1044, "42000", message).hint("Connect again.");
+            self.close(Some((report, 1)), out);
+        }
     }
 
     fn ask(&mut self, text: &[u8], work: Work, out: &mut Output) {
@@ -174,7 +212,7 @@ impl Conversation {
     pub(super) fn is_own(&self) -> bool {
         match &self.current {
             Current::Server { work, .. } => match work {
-                Work::Question(_) | Work::Absorber => true,
+                Work::Question(_) | Work::Absorber | Work::UseAgain { .. } => true,
                 Work::Statements(statements) => statements.replayed,
                 Work::Plain | Work::Reset | Work::Prepare(_) => false,
             },

@@ -223,6 +223,9 @@ impl Conversation {
         env: &Env<'_>,
         out: &mut Output,
     ) -> Option<Report> {
+        if let Current::Server { work: Work::UseAgain { refused }, .. } = &mut self.current {
+            *refused = Some(failure.sentence());
+        }
         let Current::Server { work: Work::Statements(statements), reply, .. } = &mut self.current
         else {
             return None;
@@ -293,6 +296,7 @@ impl Conversation {
                         out.audit.push(self.trail.result(env.now, run, Outcome::Unknown, None));
                     }
                 }
+                Work::UseAgain { refused } => self.on_used_again(refused, out),
                 Work::Plain | Work::Prepare(_) | Work::Absorber => (),
             }
         }

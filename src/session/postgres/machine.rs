@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use crate::grant::snapshot::HeldGrants;
 use crate::session::call::{CallError, CallReply};
-use crate::session::machine::{Farewell, KillOutcome, Machine};
+use crate::session::machine::{Farewell, KillOutcome, Machine, Renewal};
 use crate::session::output::Output;
 use crate::session::scope::PostgresNames;
 use crate::sql::catalog::Catalog;
@@ -59,6 +59,9 @@ impl Machine for Conversation {
     fn on_grants(&mut self, held: HeldGrants, now: Timestamp, out: &mut Output) {
         self.on_grants(held, now, out);
     }
+
+    /// The server looks at memberships with each statement.
+    fn on_rights(&mut self, _: Renewal, _: &mut Output) {}
 
     fn on_timer(&mut self, now: Timestamp, out: &mut Output) {
         self.on_timer(now, out);

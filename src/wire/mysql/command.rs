@@ -237,6 +237,11 @@ pub fn write(out: &mut Vec<u8>, code: u8, body: &[u8]) {
     });
 }
 
+/// To a server: COM_INIT_DB.
+pub fn init_db(out: &mut Vec<u8>, schema: &[u8]) {
+    write(out, 0x02, schema);
+}
+
 /// To a server: COM_QUERY.
 pub fn query(out: &mut Vec<u8>, text: &[u8], capabilities: Capabilities) {
     super::packet::write(out, &mut 0, |out| {

@@ -32,7 +32,7 @@ use crate::wire::mysql::report;
 use crate::wire::mysql::response::Failure;
 
 use super::{Conversation, Env, Start};
-use crate::session::machine::{KillOutcome, SessionLimits};
+use crate::session::machine::{KillOutcome, Renewal, SessionLimits};
 use server::{Answer, FakeServer};
 
 const WITH_EOF: Capabilities = Capabilities::PROTOCOL_41;
@@ -241,6 +241,12 @@ impl House {
         }
         self.apply();
         self.take_client_bytes();
+    }
+
+    /// Rights of the account have changed at the server.
+    fn renews(&mut self, renewal: Renewal) {
+        self.machine.on_rights(renewal, &mut self.out);
+        self.apply();
     }
 
     /// Everything that can happen by itself happens.

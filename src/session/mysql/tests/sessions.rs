@@ -1,6 +1,10 @@
 //! Commands, prepared statements, and what a session's state makes of texts.
 
-use super::{Answer, Capabilities, Expect, House, WITH_EOF, Wish, at, granted};
+use super::{
+    Answer, Capabilities, Expect, House, WITH_EOF, Wish, at, granted, status_in_transaction,
+};
+use crate::session::machine::Renewal;
+use crate::wire::mysql::capability::Status;
 
 fn reads() -> House {
     House::new(&[granted("g_1", "SELECT ON shop.t1", 1000)])
@@ -332,4 +336,50 @@ fn commands_that_are_sent_ahead_wait_for_their_turn() {
     assert_eq!(house.server.got, ["SELECT a FROM t1", "Prepare", "Execute"]);
     assert!(house.closed && house.pending.iter().all(|wish| *wish != Wish::Close));
     house.assert_trail();
+}
+
+#[test]
+fn rights_on_the_default_database_are_taken_up_before_the_next_command_that_needs_one() {
+    let mut house = reads();
+    house.ask("SELECT a FROM t1");
+    house.renews(Renewal::Use);
+    assert_eq!(house.ask("SELECT a FROM t1"), "2 rows");
+    assert_eq!(house.ask("SELECT a FROM t1"), "2 rows");
+    assert_eq!(house.server.got[1..], ["InitDb", "SELECT a FROM t1", "SELECT a FROM t1"]);
+    // Nobody is let in without a grant, and nothing needs a right: the session waits for the next one.
+    house.revokes();
+    house.renews(Renewal::Use);
+    assert!(house.ask("SELECT a FROM t1").starts_with("1143"));
+    assert_eq!(house.server.got.len(), 4);
+    house.holds(&[granted("g_2", "SELECT ON shop.t1", 1000)]);
+    assert_eq!(house.ask("SELECT a FROM t1"), "2 rows");
+    assert_eq!(house.server.got[4..], ["InitDb", "SELECT a FROM t1"]);
+    house.assert_trail();
+}
+
+#[test]
+fn a_session_that_is_not_let_into_its_default_database_again_ends() {
+    let mut house = reads();
+    house.ask("SELECT a FROM t1");
+    house.renews(Renewal::Use);
+    house.server.answers.push_back(Answer::Error(1044, "42000"));
+    let told = house.ask("SELECT a FROM t1");
+    assert!(told.starts_with("1044 42000 your grants allow nothing any more"), "{told}");
+    assert!(house.closed);
+    assert_eq!(house.server.got, ["SELECT a FROM t1", "InitDb"]);
+}
+
+#[test]
+fn rights_on_the_whole_server_end_the_session_after_its_transaction() {
+    let mut house = reads();
+    house.server.status = status_in_transaction();
+    house.ask("SELECT a FROM t1");
+    house.renews(Renewal::LogIn);
+    assert!(!house.closed);
+    house.server.status = Status::AUTOCOMMIT;
+    house.query("COMMIT");
+    house.settle();
+    assert!(house.closed);
+    let said = String::from_utf8_lossy(&house.client_out).into_owned();
+    assert!(said.contains("connect again"), "behind the reply: {said:?}");
 }
