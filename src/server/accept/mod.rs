@@ -210,6 +210,7 @@ struct Session<W: Wire> {
     newcomer: Newcomer,
     database: Arc<Database<W>>,
     handle: Handle,
+    target: W::Target,
     startup: W::Startup,
 }
 
@@ -224,7 +225,7 @@ async fn run<W: Wire>(
     begin: impl FnOnce(Beginning<W>) -> Option<W::Machine>,
     (stream, read): (Stream, BytesMut),
 ) -> Result<Option<Departed>, (Stream, TurnedAway)> {
-    let Session { newcomer, database, handle, startup } = session;
+    let Session { newcomer, database, handle, target, startup } = session;
     let Ok(info) = newcomer.introduce() else { return Ok(None) };
     let (commands_to, commands) = mpsc::unbounded_channel();
     let _registration = house.registry.enter(info.clone(), handle, commands_to);
@@ -266,6 +267,7 @@ async fn run<W: Wire>(
         database,
         machine,
         caller,
+        target,
         startup,
         commands,
         snapshots,

@@ -18,7 +18,7 @@ use crate::server::house::{Current, House};
 use crate::session::mysql::{Conversation, Start};
 use crate::session::output::ChangeUser;
 use crate::session::registry::Handle;
-use crate::session::relay::mysql::{Mysql, Wanted};
+use crate::session::relay::mysql::Mysql;
 use crate::session::relay::{Database, Departed, Entry};
 use crate::session::wire::Worker;
 use crate::sql::Engine;
@@ -250,11 +250,13 @@ impl Door<'_> {
         };
         let schema = login.schema.clone().or_else(|| database.primary.schema.clone());
         let settings = facts.settings(schema.as_deref());
+        let target = database.primary.clone().with_schema(schema);
         let session = Session {
             newcomer: newcomer.clone(),
             database,
             handle: Handle::Connection(self.connection),
-            startup: wanted(&login, schema),
+            target,
+            startup: startup(&login),
         };
         let machine = |Beginning { trail, held, catalog }: Beginning<Mysql>| {
             Some(Conversation::new(Start {
@@ -285,13 +287,12 @@ fn find(house: &House, name: &str) -> Option<(Arc<Database<Mysql>>, Arc<Facts>)>
 }
 
 /// What the connection to the server is to be like, so that the client's is as it would be there.
-fn wanted(login: &LoggedIn, schema: Option<String>) -> Wanted {
-    let startup = Startup {
+fn startup(login: &LoggedIn) -> Startup {
+    Startup {
         capabilities: login.capabilities,
         needed: (login.capabilities & Capabilities::PASSED).without(Capabilities::OF_LOGIN),
         collation: login.collation.to_le_bytes()[0],
         packet_max: login.packet_max,
         ..Startup::default()
-    };
-    Wanted { startup, schema }
+    }
 }

@@ -176,8 +176,8 @@ async fn begin(
         minor: 0,
     };
     let reported = database.catalogs.parameters().to_vec();
-    let handle = Handle::CancelKey(key.into());
-    let session = Session { newcomer: newcomer.clone(), database, handle, startup };
+    let (handle, target) = (Handle::CancelKey(key.into()), database.primary.clone());
+    let session = Session { newcomer: newcomer.clone(), database, handle, target, startup };
     let machine = |Beginning { trail, held, catalog }: Beginning<Postgres>| {
         let poison = store::ids::new_id("daypass_refused_").ok()?;
         Some(Conversation::new(Start {

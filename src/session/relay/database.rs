@@ -70,15 +70,16 @@ impl<W: Wire> Database<W> {
         }
     }
 
-    /// Connects as whoever a principal's sessions are at the server.
+    /// Connects to the primary, as a session wants to see it, as whoever a principal's sessions are at the server.
     pub(super) async fn connect(
         &self,
+        target: &W::Target,
         principal: &PrincipalName,
         startup: &W::Startup,
     ) -> Result<W::Connection, UpstreamError> {
         match &self.lock {
-            Some(lock) => lock.connect(&self.primary, principal, startup).await,
-            None => W::connect(&self.primary, startup).await,
+            Some(lock) => lock.connect(target, principal, startup).await,
+            None => W::connect(target, startup).await,
         }
     }
 }

@@ -72,6 +72,8 @@ pub struct Relay<W: Wire> {
     pub machine: W::Machine,
     /// Who calls.
     pub caller: InBandCaller,
+    /// The primary, as the session wants to see it: with the client's default schema, where there is such a thing.
+    pub target: W::Target,
     /// Settings for the connection to the server.
     pub startup: W::Startup,
     /// What others say to this session.
@@ -139,6 +141,7 @@ struct Session<W: Wire> {
     database: Arc<Database<W>>,
     machine: W::Machine,
     caller: InBandCaller,
+    target: W::Target,
     startup: W::Startup,
 }
 
@@ -152,6 +155,7 @@ impl<W: Wire> Relay<W> {
             database,
             machine,
             caller,
+            target,
             startup,
             commands,
             mut snapshots,
@@ -162,7 +166,7 @@ impl<W: Wire> Relay<W> {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let progress = database.lock.as_ref().map(W::Lock::progress);
         let mut running = Running {
-            relay: Session { worker, shared, database, machine, caller, startup },
+            relay: Session { worker, shared, database, machine, caller, target, startup },
             news: News::new(commands, snapshots, catalogs, phase, progress.clone()),
             io: Io::new(client, read, W::look_ahead, message_bytes_max),
             out: Output::default(),
@@ -304,10 +308,10 @@ impl<W: Wire> Running<W> {
             }
             Wish::OpenUpstream => {
                 let database = Arc::clone(&self.relay.database);
-                let startup = self.relay.startup.clone();
+                let (target, startup) = (self.relay.target.clone(), self.relay.startup.clone());
                 let principal = self.relay.caller.principal.clone();
                 self.news.spawn(async move {
-                    Arrival::Upstream(database.connect(&principal, &startup).await)
+                    Arrival::Upstream(database.connect(&target, &principal, &startup).await)
                 });
             }
             Wish::RefreshCatalog => {

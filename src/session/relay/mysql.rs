@@ -30,7 +30,7 @@ pub struct Backend {
 impl Wire for Mysql {
     type Machine = Conversation;
     type Target = Target;
-    type Startup = Wanted;
+    type Startup = Startup;
     type Connection = Connection;
     type Backend = Backend;
     type Lock = Infallible;
@@ -48,9 +48,8 @@ impl Wire for Mysql {
         }
     }
 
-    async fn connect(target: &Target, wanted: &Wanted) -> Result<Connection, UpstreamError> {
-        let target = target.clone().with_schema(wanted.schema.clone());
-        mysql::connect(&target, &wanted.startup).await
+    async fn connect(target: &Target, startup: &Startup) -> Result<Connection, UpstreamError> {
+        mysql::connect(target, startup).await
     }
 
     fn opened(connection: Connection) -> Opened<Self> {
@@ -80,15 +79,6 @@ impl Wire for Mysql {
     }
 }
 
-/// What is asked of a connection for a session.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// What both ends can do.
-    pub startup: Startup,
-    /// The default schema.
-    pub schema: Option<String>,
-}
-
 /// No account of a principal's own is kept on MySQL yet.
 impl SecondLock<Mysql> for Infallible {
     fn progress(&self) -> watch::Receiver<Arc<Progress>> {
@@ -107,7 +97,7 @@ impl SecondLock<Mysql> for Infallible {
         &self,
         _: &Target,
         _: &PrincipalName,
-        _: &Wanted,
+        _: &Startup,
     ) -> Result<Connection, UpstreamError> {
         match *self {}
     }
