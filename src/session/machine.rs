@@ -184,3 +184,88 @@ pub trait Machine {
         out: &mut Output,
     );
 }
+
+/// The events that both machines hand to methods of their own of the same names.
+macro_rules! hand_over {
+    () => {
+        fn start(&mut self, env: &mut Env<'_>, out: &mut Output) {
+            self.start(env, out);
+        }
+
+        fn on_upstream_failed(&mut self, error: &UpstreamError, out: &mut Output) {
+            self.on_upstream_failed(report::upstream_report(error), out);
+        }
+
+        fn on_client(
+            &mut self,
+            input: &mut BytesMut,
+            env: &mut Env<'_>,
+            out: &mut Output,
+        ) -> Result<(), Self::Violation> {
+            self.on_client(input, env, out)
+        }
+
+        fn on_server(
+            &mut self,
+            input: &[u8],
+            env: &mut Env<'_>,
+            out: &mut Output,
+        ) -> Result<usize, Self::Violation> {
+            self.on_server(input, env, out)
+        }
+
+        fn on_grants(&mut self, held: HeldGrants, now: Timestamp, out: &mut Output) {
+            self.on_grants(held, now, out);
+        }
+
+        fn on_timer(&mut self, now: Timestamp, out: &mut Output) {
+            self.on_timer(now, out);
+        }
+
+        fn next_deadline(&self) -> Option<Timestamp> {
+            self.next_deadline()
+        }
+
+        fn is_busy(&self) -> bool {
+            self.is_busy()
+        }
+
+        fn on_cancel(&mut self, out: &mut Output) {
+            self.on_cancel(out);
+        }
+
+        fn on_drain(&mut self, why: &'static str, out: &mut Output) {
+            self.on_drain(why, out);
+        }
+
+        fn close(&mut self, farewell: &Farewell, out: &mut Output) {
+            self.close(Some(report::farewell(farewell)), out);
+        }
+
+        fn on_server_gone(&mut self, now: Timestamp, out: &mut Output) {
+            self.on_server_gone(now, out);
+        }
+
+        fn end(&mut self, now: Timestamp, reason: &str, out: &mut Output) {
+            self.end(now, reason, out);
+        }
+
+        fn on_catalog(&mut self, catalog: Option<Arc<CatalogOf<Self>>>) {
+            self.on_catalog(catalog);
+        }
+
+        fn set_catalog(&mut self, catalog: Arc<CatalogOf<Self>>) {
+            self.set_catalog(catalog);
+        }
+
+        fn on_call_result(
+            &mut self,
+            answer: Result<CallReply, CallError>,
+            env: &mut Env<'_>,
+            out: &mut Output,
+        ) {
+            self.on_call_result(answer, env, out);
+        }
+    };
+}
+pub(super) use hand_over;
