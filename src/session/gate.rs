@@ -6,10 +6,12 @@ use crate::grant::Grant;
 use crate::grant::decide::{Decision, Permit, decide};
 use crate::grant::snapshot::HeldGrants;
 use crate::sql::access::{Access, Accesses, Operation};
+use crate::sql::statement::Effect;
 use crate::time::Timestamp;
 
 use super::decided::Decided;
 use super::refusal::{Ended, Refusal, ended, unconfirmed};
+use super::trail::Running;
 
 /// Decides a session's statements.
 pub struct Gate {
@@ -122,6 +124,20 @@ impl Gate {
         // What was used is the grant as it was then; a revocation shows in the one that is held now.
         let current = self.held.iter().find(|grant| grant.id == used.id);
         ended(current.map_or(used, |grant| &**grant), now)
+    }
+
+    /// How a grant has ended that one of these still runs under.
+    pub fn ended_under<'r>(
+        &self,
+        runs: impl Iterator<Item = &'r Running>,
+        now: Timestamp,
+    ) -> Option<Ended> {
+        // A COMMIT that was sent is left alone: nobody could tell whether it counted.
+        let commits = |run: &&Running| {
+            run.statement().is_some_and(|statement| statement.effect == Effect::Commit)
+        };
+        let mut grants = runs.filter(|run| !commits(run)).flat_map(|run| run.permit.grants());
+        grants.find_map(|grant| self.ended(grant, now))
     }
 
     /// When the first grant that the transaction used runs out.

@@ -5,9 +5,7 @@ use std::time::Duration;
 use crate::audit::record::Outcome;
 use crate::grant::snapshot::HeldGrants;
 use crate::session::output::{Command, Output};
-use crate::session::refusal::Ended;
 use crate::session::trail::Running;
-use crate::sql::statement::Effect;
 use crate::time::Timestamp;
 use crate::wire::mysql::report::Report;
 
@@ -69,21 +67,10 @@ impl Conversation {
         if self.doomed.is_some() {
             return;
         }
-        let Some(ended) = self.ended_under_way(now) else { return };
+        let Some(ended) = self.gate.ended_under(self.runs(), now) else { return };
         self.doomed = Some((ended, now));
         self.canceled = now;
         self.cancel(out);
-    }
-
-    /// How a grant has ended that something under way still runs under.
-    fn ended_under_way(&self, now: Timestamp) -> Option<Ended> {
-        // A COMMIT that was sent is left alone: nobody could tell whether it counted.
-        let commits = |run: &&Running| {
-            run.statement().is_some_and(|statement| statement.effect == Effect::Commit)
-        };
-        let mut grants =
-            self.runs().filter(|run| !commits(run)).flat_map(|run| run.permit.grants());
-        grants.find_map(|grant| self.gate.ended(grant, now))
     }
 
     /// Another session of the principal asks for a cancel.

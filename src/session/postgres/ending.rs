@@ -5,9 +5,6 @@ use std::time::Duration;
 use crate::audit::record::Outcome;
 use crate::grant::snapshot::HeldGrants;
 use crate::session::output::{Command, Output};
-use crate::session::refusal::Ended;
-use crate::session::trail::Running;
-use crate::sql::statement::Effect;
 use crate::time::Timestamp;
 use crate::wire::postgres::message::TransactionStatus;
 use crate::wire::postgres::reply::Report;
@@ -61,7 +58,9 @@ impl Conversation {
         if self.doomed.is_some() {
             return;
         }
-        let Some(ended) = self.ended_under_way(now) else { return };
+        let Some(ended) = self.gate.ended_under(self.slots.iter().flat_map(Slot::runs), now) else {
+            return;
+        };
         self.doomed = Some((ended, now));
         if self.copy_in {
             self.copy_in = false;
@@ -73,21 +72,6 @@ impl Conversation {
         } else {
             self.cancel(out);
         }
-    }
-
-    /// How a grant has ended that something under way still runs under.
-    fn ended_under_way(&self, now: Timestamp) -> Option<Ended> {
-        // A COMMIT that was sent is left alone: nobody could tell whether it counted.
-        let commits = |run: &&Running| {
-            run.statement().is_some_and(|statement| statement.effect == Effect::Commit)
-        };
-        let mut grants = self
-            .slots
-            .iter()
-            .flat_map(Slot::runs)
-            .filter(|run| !commits(run))
-            .flat_map(|run| run.permit.grants());
-        grants.find_map(|grant| self.gate.ended(grant, now))
     }
 
     /// The client asked for a cancel, by the session's own key.
