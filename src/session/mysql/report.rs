@@ -125,6 +125,13 @@ pub(super) fn upstream_report(error: &UpstreamError) -> Report {
     const LATER: &str = "Try again later; the operator of the proxy has the reason in its log.";
     let (code, state, message) = match error {
         UpstreamError::MysqlRefused { code: 1049, .. } => (1049, STATE, "Unknown database"),
+        // Of the default schema that the client names.
+        UpstreamError::MysqlRefused { code: 1044, .. } => {
+            let message = "no live grant allows anything in the default schema";
+            return Report::new(1044, STATE, message).hint(
+                "Connect without a schema: CALL daypass.help() tells how to ask for a grant.",
+            );
+        }
         UpstreamError::MysqlRefused { code: 1040, .. } => {
             (1040, "08004", "the database server has no connection left")
         }
