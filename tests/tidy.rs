@@ -49,6 +49,8 @@ const ORDER: &[Floor] = &[
     shell(&["tls"]),
     Floor {
         pure: &[
+            "upstream::lock::progress",
+            "upstream::lock::finding",
             "upstream::roles::names",
             "upstream::roles::acl",
             "upstream::roles::plan",

@@ -7,7 +7,8 @@
 //! - [`catalogs`]: a server's names, kept current; [`catalog`] loads them once, [`fingerprint`]
 //!   tells cheaply whether they changed; `definitions` loads what definitions do as their user
 //! - [`mysql`]: likewise for MySQL and MariaDB, as far as it differs
-//! - [`roles`]: the second lock, roles in the database itself
+//! - [`lock`]: the second lock, as far as it is the same for both engines; [`roles`]: that of PostgreSQL, roles in
+//!   the database itself
 //! - [`path`], [`overlay`]: asking a session's own connection for its search path, and for names that it
 //!   alone sees; [`path`] also for the path that a session would begin with
 
@@ -20,6 +21,7 @@ mod definitions;
 pub mod error;
 pub mod fingerprint;
 mod loading;
+pub mod lock;
 pub mod login;
 pub mod mysql;
 pub mod overlay;

@@ -1,14 +1,12 @@
 //! What operators ask about databases themselves.
 
-use std::sync::Arc;
-
 use crate::control::error::ControlError;
 use crate::control::model::{Finding, Standing, Weight};
 use crate::grant::Actor;
 use crate::session::relay::postgres::Postgres;
 use crate::session::relay::{Database, Entry};
-use crate::upstream::UpstreamError;
 use crate::upstream::roles::{Lock, check};
+use crate::upstream::{UpstreamError, lock};
 
 use super::{Service, operators_only};
 
@@ -29,10 +27,7 @@ impl Service {
         let found = check::check(&database.primary, names, database.ddl_owner.as_deref())
             .await
             .map_err(unasked)?;
-        let lacking = database.lock.as_ref().map(|lock| {
-            let lacking = Arc::clone(&lock.progress().borrow().lacking);
-            check::lacking(&lacking, &database.primary)
-        });
+        let lacking = database.lock.as_ref().map(|lock| lock.progress().borrow().lacking.to_vec());
         let found = lacking.into_iter().flatten().chain(found);
         let mut findings: Vec<_> = found.map(Finding::from).collect();
         if names.is_none() {
@@ -90,12 +85,12 @@ pub(super) fn unasked(error: UpstreamError) -> ControlError {
     ControlError::unavailable(format!("the database cannot be looked at: {error}"))
 }
 
-impl From<check::Finding> for Finding {
-    fn from(found: check::Finding) -> Self {
+impl From<lock::Finding> for Finding {
+    fn from(found: lock::Finding) -> Self {
         let weight = match found.weight {
-            check::Weight::Error => Weight::Error,
-            check::Weight::Warning => Weight::Warning,
-            check::Weight::Note => Weight::Note,
+            lock::Weight::Error => Weight::Error,
+            lock::Weight::Warning => Weight::Warning,
+            lock::Weight::Note => Weight::Note,
         };
         Self { weight, says: found.says, mend: found.mend }
     }

@@ -16,6 +16,7 @@ use crate::upstream::APPLICATION_NAME;
 use crate::upstream::client::{self, Bounds, Row};
 use crate::upstream::connect::{Connection, connect, within};
 use crate::upstream::error::UpstreamError;
+use crate::upstream::lock::{Finding, Weight};
 use crate::upstream::login::Startup;
 use crate::upstream::target::Target;
 
@@ -33,28 +34,6 @@ const USERS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
 /// it gives to whom is its own affair.
 const RELATIONS: &str = "c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT EXISTS (SELECT FROM pg_depend e \
      WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')";
-
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
-    /// Grants cannot be held to, or not given.
-    Error,
-    /// Something is wider open than it need be.
-    Warning,
-    /// Worth knowing.
-    Note,
-}
-
-/// Something that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// How much it matters.
-    pub weight: Weight,
-    /// A sentence without a full stop.
-    pub says: String,
-    /// The SQL that mends it, for a superuser to run in this database.
-    pub mend: Option<String>,
-}
 
 /// What a role may do without any grant of Daypass's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +78,7 @@ pub async fn check(
             let joins = joined.contains(owner);
             findings.extend(owner::check(&mut connection, &service, owner, gives, joins).await?);
         }
-        findings.sort_by_key(|finding| finding.weight as u8);
+        findings.sort_by_key(|finding| finding.weight);
         Ok(findings)
     };
     within(DEADLINE, "looking at the database", look).await

@@ -1,40 +1,33 @@
-//! The task that keeps a database's roles as live grants have them, over a connection of its own.
+//! What is done to keep a database's roles as live grants have them, over a connection of its own.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
 
 use super::acl::Right;
 use super::action::Action;
-use super::lock::{Progress, Request, Settings};
+use super::check;
 use super::names::Names;
 use super::observe::{self, DdlOwner};
 use super::plan::{self, Observed, Plan, Scope, Service, Wanted};
 use super::removal;
+use crate::grant::{Grant, GrantId};
+use crate::secret::Secret;
 use crate::sql::catalog::Catalog;
-use crate::store::{Follower, Snapshot};
 use crate::time::Timestamp;
 use crate::upstream::connect::{Connection, connect, within};
 use crate::upstream::error::UpstreamError;
+use crate::upstream::lock::{Finding, Goal, Kind, Outcome, Progress};
 use crate::upstream::login::Startup;
+use crate::upstream::target::Target;
 use crate::upstream::{APPLICATION_NAME, client};
 use crate::wire::postgres::reply;
 
-/// One attempt; a connection whose network has gone silent is given up after it.
-const ATTEMPT_MAX: Duration = Duration::from_secs(60);
-/// Attempts, when others change the same roles or objects at the same time.
-const ATTEMPTS: u32 = 8;
-/// Looking at everything takes at most this share of the time.
-const SHARE: u32 = 50;
-const RETRY_AFTER: Duration = Duration::from_millis(10);
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Taking things from a role that is to go.
+const REMOVAL_MAX: Duration = Duration::from_secs(60);
 
 /// Names mean the server's own. A lock that somebody holds on a catalog must not stop us for ever.
 const SESSION: &str = "SET search_path = pg_catalog, pg_temp; SET jit = off; \
@@ -44,123 +37,225 @@ const SESSION: &str = "SET search_path = pg_catalog, pg_temp; SET jit = off; \
 /// One proxy at a time: the number is "dayp" in ASCII.
 const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock(1684109680, 1)";
 
-/// The task.
-pub(super) struct Keeper {
+/// What a lock is for.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The entry of the configuration.
+    pub entry: Arc<str>,
+    /// The primary, as the service account.
+    pub target: Target,
+    /// What names and passwords follow from.
+    pub key: Secret,
+    /// How often everything is looked at again.
+    pub interval: Duration,
+    /// The role as which sessions do what only owners may.
+    pub ddl_owner: Option<Arc<str>>,
+}
+
+/// Roles of PostgreSQL.
+pub struct Roles {
     settings: Arc<Settings>,
     names: Arc<Names>,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    store: Follower,
-    catalogs: watch::Receiver<Option<Arc<Catalog>>>,
-    progress: watch::Sender<Arc<Progress>>,
-    catalogs_on: watch::Sender<Option<Arc<Catalog>>>,
     connection: Option<Connection>,
     service: Service,
     /// Login roles whose password was set by this process and that have been open since.
     opened: HashSet<String>,
     /// Sets whose rights were in line with the catalog of that version.
     verified: (Option<u64>, HashSet<String>),
-    swept: Option<Instant>,
-    /// How often everything is looked at; longer where that takes long.
-    every: Duration,
     /// What the log has already been told.
     said: HashSet<String>,
-    lacking: Arc<BTreeSet<Right>>,
-    /// No entry of the configuration has this lock any more.
-    retired: Arc<AtomicBool>,
-    /// What there is to be could not be asked when it was last tried.
-    store_silent: bool,
+    lacking: BTreeSet<Right>,
+    lacking_findings: Arc<[Finding]>,
 }
 
-/// What an attempt is to bring about.
-struct Goal {
-    wanted: Wanted,
-    /// The grants that it follows from; `None` when it follows from none.
-    snapshot: Option<Arc<Snapshot>>,
-}
-
-/// What an attempt came to.
-struct Done {
+/// What an attempt has brought about.
+pub struct Done {
+    connection: Connection,
     plan: Plan,
-    /// What could not be done, and why.
     failures: Vec<(Action, UpstreamError)>,
     looked: bool,
+    took: Duration,
     /// Roles that were there and are not dropped.
     left: usize,
 }
 
-impl Keeper {
-    pub(super) fn new(
-        (settings, names, retired): (Arc<Settings>, Arc<Names>, Arc<AtomicBool>),
-        (store, catalogs): (Follower, watch::Receiver<Option<Arc<Catalog>>>),
-        (progress, catalogs_on): (
-            watch::Sender<Arc<Progress>>,
-            watch::Sender<Option<Arc<Catalog>>>,
-        ),
-    ) -> Self {
+impl std::fmt::Debug for Roles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Roles").field("entry", &self.settings.entry).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Done {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Done").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+impl Kind for Roles {
+    type Target = Target;
+    type Settings = Settings;
+    type Names = Names;
+    type Startup = Startup;
+    type Connection = Connection;
+    type Wanted = Wanted;
+    type Done = Done;
+
+    const WORK: &'static str = "bringing roles in line";
+    const NEEDS_CATALOG: bool = false;
+
+    fn new(settings: &Arc<Settings>, names: &Arc<Names>) -> Self {
         Self {
-            every: settings.interval,
-            settings,
-            names,
-            snapshots: store.snapshots.clone(),
-            store,
-            catalogs,
-            progress,
-            catalogs_on,
+            settings: Arc::clone(settings),
+            names: Arc::clone(names),
             connection: None,
             service: Service::default(),
             opened: HashSet::new(),
             verified: (None, HashSet::new()),
-            swept: None,
             said: HashSet::new(),
-            lacking: Arc::default(),
-            retired,
-            store_silent: false,
+            lacking: BTreeSet::new(),
+            lacking_findings: Arc::default(),
         }
     }
 
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
-        let mut backoff = BACKOFF_MIN;
-        let mut waiting: Vec<Request> = Vec::new();
-        count(&self.whose(), 1);
-        loop {
-            for request in &waiting {
-                if let Some(role) = &request.reset {
-                    self.opened.remove(role);
-                }
-            }
-            let (ok, next_change) = self.keep().await;
-            let progress = self.answer();
-            for request in waiting.drain(..) {
-                // Whoever has gone away needs no answer.
-                let _ = request.answer.send(Arc::clone(&progress));
-            }
-            let pause = if ok {
-                backoff = BACKOFF_MIN;
-                let sweep =
-                    self.swept.map_or(Duration::ZERO, |at| self.every.saturating_sub(at.elapsed()));
-                next_change.map_or(sweep, |change| sweep.min(change))
-            } else {
-                let pause = backoff;
-                backoff = (backoff * 2).min(BACKOFF_MAX);
-                pause
-            };
-            tokio::select! {
-                () = sleep(pause) => {}
-                Ok(()) = self.snapshots.changed() => {}
-                Ok(()) = self.catalogs.changed() => {}
-                request = inbox.recv() => match request {
-                    Some(request) => waiting.push(request),
-                    None => break,
-                },
-            }
-            while let Ok(request) = inbox.try_recv() {
-                waiting.push(request);
-            }
+    fn entry(settings: &Settings) -> &Arc<str> {
+        &settings.entry
+    }
+
+    fn interval(settings: &Settings) -> Duration {
+        settings.interval
+    }
+
+    fn names(settings: &Settings) -> Names {
+        Names::new(&settings.key, &settings.entry, &settings.target.database)
+    }
+
+    fn whose(settings: &Settings, names: &Names) -> String {
+        format!("{} {}", settings.target.host, names.pattern())
+    }
+
+    fn same_roles(one: &Settings, other: &Settings) -> bool {
+        one.key == other.key && one.entry == other.entry && one.target.has_names_of(&other.target)
+    }
+
+    fn role(names: &Names, principal: &str) -> String {
+        names.login(principal)
+    }
+
+    fn as_role(target: &Target, names: &Names, progress: &Progress, role: String) -> Target {
+        let password = names.password(&progress.cluster, &role);
+        Target { user: role, password: Some(password), ..target.clone() }
+    }
+
+    async fn connect(
+        _: &Settings,
+        login: &Target,
+        startup: &Startup,
+    ) -> Result<Connection, UpstreamError> {
+        connect(login, startup).await
+    }
+
+    fn is_refused(error: &UpstreamError) -> bool {
+        let UpstreamError::Refused { sqlstate, .. } = error else { return false };
+        matches!(&**sqlstate, "28P01" | "28000")
+    }
+
+    fn wanted<'g>(
+        settings: &Settings,
+        names: &Names,
+        grants: impl Iterator<Item = &'g Arc<Grant>>,
+        now: Timestamp,
+    ) -> Wanted {
+        plan::wanted(grants, names, settings.ddl_owner.as_ref(), now)
+    }
+
+    fn grants(wanted: &Wanted) -> HashSet<GrantId> {
+        wanted.logins.values().flat_map(|login| login.grants.iter().cloned()).collect()
+    }
+
+    fn shown(catalog: Arc<Catalog>) -> Arc<Catalog> {
+        Arc::new(catalog.for_own_roles())
+    }
+
+    fn reset(&mut self, role: &str) {
+        self.opened.remove(role);
+    }
+
+    fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    async fn attempt(
+        &mut self,
+        goal: &mut Goal<'_, Self>,
+        catalog: Option<&Arc<Catalog>>,
+    ) -> Result<Done, UpstreamError> {
+        let version = catalog.map(|catalog| catalog.version);
+        // Taken out, so that a connection that failed or was given up half-way is dropped.
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.dial().await?,
+        };
+        self.service = observe::service(&mut connection).await?;
+        let service = self.service.clone();
+        if !service.creates_roles && !service.superuser {
+            let name = &service.name;
+            let why = format!(
+                "the service account {name} may not make roles: let a superuser run ALTER ROLE \
+                 {} CREATEROLE, or write second-lock = \"none\"",
+                super::action::name(name)
+            );
+            return Err(UpstreamError::Roles(why.into()));
         }
-        // An entry that has come back meanwhile has a keeper of its own by now.
-        if count(&self.whose(), -1) == 0 && self.retired.load(Ordering::Relaxed) {
-            self.remove_all().await;
+        // Asked twice, so that nobody waits for the lock while this proxy waits for its store.
+        goal.catch_up().await?;
+        client::query(&mut connection, BEGIN).await?;
+        goal.catch_up().await?;
+        let wanted = &goal.wanted;
+        let mut observed = observe::roles(&mut connection, &service, &self.names).await?;
+        let start = Instant::now();
+        let sweep = goal.sweep;
+        let (verified_version, verified) = &self.verified;
+        let known = |set: &String| verified.contains(set) && observed.roles.contains_key(set);
+        let looked = sweep || *verified_version != version || !wanted.sets.keys().all(known);
+        if looked {
+            let sets: Vec<_> = wanted.sets.values().map(Vec::as_slice).collect();
+            let objects = observe::objects(&mut connection, &self.names, &sets).await?;
+            observed.objects = Some(objects);
         }
+        let there = observed.roles.len();
+        let mut wanted = wanted.clone();
+        if let Some(ddl) = &wanted.ddl
+            && !self.leads_to(&ddl.owner, observe::ddl_owner(&mut connection, &ddl.owner).await?)
+        {
+            wanted.ddl = None;
+        }
+        let plan = self.plan(wanted, observed, sweep).await?;
+        let failures = self.act(&mut connection, &service, &plan.actions).await?;
+        client::query(&mut connection, "COMMIT").await?;
+        let took = start.elapsed();
+        let dropped = plan.actions.iter().filter(|it| matches!(it, Action::Drop { .. })).count();
+        let left = there.saturating_sub(dropped);
+        Ok(Done { connection, plan, failures, looked, took, left })
+    }
+
+    fn is_passing(error: &UpstreamError) -> bool {
+        is_passing(error)
+    }
+
+    async fn finish(&mut self, wanted: &Wanted, version: Option<u64>, done: Done) -> Outcome {
+        self.remember(wanted, version, &done);
+        let Done { connection, plan, failures, looked, took, left } = done;
+        self.connection = self.dispossess(connection, &failures).await;
+        // What would help to attempt again is, soon, and not only with the next sweep.
+        let lasts = |action: &Action, error| action.needed_by().is_none() && !is_locked(error);
+        let again = !failures.iter().all(|(action, error)| lasts(action, error));
+        if looked && plan.lacking != self.lacking {
+            self.note_lacking(plan.lacking);
+        }
+        Outcome { progress: self.note(wanted, &failures), again, took, left }
+    }
+
+    async fn leave(self) {
         if let Some(mut connection) = self.connection {
             let mut goodbye = Vec::new();
             reply::terminate(&mut goodbye);
@@ -168,148 +263,9 @@ impl Keeper {
             let _ = connection.stream.write_all(&goodbye).await;
         }
     }
+}
 
-    /// What two keepers of the same roles have in common.
-    fn whose(&self) -> String {
-        format!("{} {}", self.settings.target.host, self.names.pattern())
-    }
-
-    /// Leaves nothing behind of a lock that nobody has any more.
-    async fn remove_all(&mut self) {
-        const TRIES: u32 = 60;
-        for _ in 0..TRIES {
-            self.swept = None;
-            let mut goal = Goal { wanted: Wanted::default(), snapshot: None };
-            match self.bring(&mut goal, None).await {
-                Ok(done) if done.left == 0 => return,
-                // The backend of the last session may take a moment to end.
-                Ok(_) => sleep(BACKOFF_MAX / 5).await,
-                Err(error) => {
-                    let database = &self.settings.entry;
-                    tracing::error!(%error, %database, "a removed second lock leaves roles behind");
-                    return;
-                }
-            }
-            if count(&self.whose(), 0) > 0 {
-                return;
-            }
-        }
-    }
-
-    /// Brings the server in line once. Whether that went well, and how long until a grant begins or
-    /// expires by itself.
-    async fn keep(&mut self) -> (bool, Option<Duration>) {
-        let now: Timestamp = SystemTime::now().into();
-        let mut goal = self.goal();
-        let catalog = self.catalogs.borrow_and_update().clone();
-        let result = self.bring(&mut goal, catalog.as_deref().map(|it| it.version)).await;
-        let Goal { wanted, snapshot } = goal;
-        let grants = snapshot.iter().flat_map(|snapshot| snapshot.grants.iter());
-        let grants = grants.filter(|grant| *grant.database == *self.settings.entry);
-        let next = grants.filter_map(|grant| grant.next_change_after(now)).min();
-        self.store_silent = matches!(result, Err(UpstreamError::StoreSilent));
-        if self.store_silent {
-            // Roles that are open stay so: whoever has one gets in.
-            self.pass_on(catalog);
-            return (false, None);
-        }
-        // What would help to attempt again is, soon, and not only with the next sweep.
-        let ok = result.as_ref().is_ok_and(|done| {
-            let lasts = |action: &Action, error| action.needed_by().is_none() && !is_locked(error);
-            done.failures.iter().all(|(action, error)| lasts(action, error))
-        });
-        let progress = match result {
-            Ok(done) => self.note(&wanted, done),
-            Err(error) => self.note_error(&wanted, &error),
-        };
-        let epoch = snapshot.map_or(0, |snapshot| snapshot.grants.epoch());
-        let progress = Progress { epoch, ..progress };
-        // Every session of the database wakes for it, so it is told only when it is news.
-        self.progress.send_if_modified(|known| {
-            let is_news = progress.error.is_some() || **known != progress;
-            if is_news {
-                *known = Arc::new(progress);
-            }
-            is_news
-        });
-        self.pass_on(catalog);
-        (ok, next.map(|next| Timestamp::from(SystemTime::now()).until(next)))
-    }
-
-    /// After a failure, too: the server refuses what its roles do not reach yet.
-    fn pass_on(&self, catalog: Option<Arc<Catalog>>) {
-        let is_new = self.catalogs_on.borrow().as_ref().map(|it| it.version)
-            != catalog.as_ref().map(|it| it.version);
-        if is_new {
-            self.catalogs_on.send_replace(catalog.map(|it| Arc::new(it.for_own_roles())));
-        }
-    }
-
-    /// What the grants of this moment want.
-    fn goal(&mut self) -> Goal {
-        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-        let grants = snapshot.grants.iter();
-        let grants = grants.filter(|grant| *grant.database == *self.settings.entry);
-        let (owner, now) = (self.settings.ddl_owner.as_ref(), SystemTime::now().into());
-        let wanted = plan::wanted(grants, &self.names, owner, now);
-        Goal { wanted, snapshot: Some(snapshot) }
-    }
-
-    /// What whoever waits for an attempt is told.
-    fn answer(&self) -> Arc<Progress> {
-        let progress = Arc::clone(&self.progress.borrow());
-        if !self.store_silent {
-            return progress;
-        }
-        let error = Some(UpstreamError::StoreSilent.to_string().into());
-        Arc::new(Progress { error, ..Progress::clone(&progress) })
-    }
-
-    /// Has the goal follow from all grants that any proxy has made by now. Another proxy that had the
-    /// lock before may have acted on some that this one has not heard of yet, and must not be undone.
-    async fn catch_up(&mut self, goal: &mut Goal) -> Result<(), UpstreamError> {
-        // Others wait for the lock meanwhile.
-        const PATIENCE: Duration = Duration::from_millis(500);
-        let Some(snapshot) = &goal.snapshot else { return Ok(()) };
-        if !timeout(PATIENCE, self.store.catch_up()).await.unwrap_or(false) {
-            return Err(UpstreamError::StoreSilent);
-        }
-        if self.snapshots.borrow().grants.epoch() != snapshot.grants.epoch() {
-            *goal = self.goal();
-        }
-        Ok(())
-    }
-
-    /// Attempts until it is done, or fails for a reason that another attempt would not mend.
-    async fn bring(
-        &mut self,
-        goal: &mut Goal,
-        version: Option<u64>,
-    ) -> Result<Done, UpstreamError> {
-        let mut attempt = 0;
-        loop {
-            // Taken out, so that a connection that failed or was given up half-way is dropped.
-            let connection = self.connection.take();
-            let had_connection = connection.is_some();
-            let work = self.attempt(connection, goal, version);
-            match within(ATTEMPT_MAX, "bringing roles in line", work).await {
-                Ok((connection, done)) => {
-                    self.remember(&goal.wanted, version, &done);
-                    self.connection = self.dispossess(connection, &done).await;
-                    return Ok(done);
-                }
-                Err(error) => {
-                    attempt += 1;
-                    let again = is_passing(&error) || (had_connection && is_broken(&error));
-                    if !again || attempt >= ATTEMPTS {
-                        return Err(error);
-                    }
-                    sleep(RETRY_AFTER * (1 << attempt)).await;
-                }
-            }
-        }
-    }
-
+impl Roles {
     fn remember(&mut self, wanted: &Wanted, version: Option<u64>, done: &Done) {
         let failed = |action: &Action| done.failures.iter().any(|(it, _)| it == action);
         for action in done.plan.actions.iter().filter(|action| !failed(action)) {
@@ -331,8 +287,12 @@ impl Keeper {
     }
 
     /// Takes from roles that could not be dropped what keeps them; the next sweep drops them.
-    async fn dispossess(&mut self, mut connection: Connection, done: &Done) -> Option<Connection> {
-        for (action, error) in &done.failures {
+    async fn dispossess(
+        &mut self,
+        mut connection: Connection,
+        failures: &[(Action, UpstreamError)],
+    ) -> Option<Connection> {
+        for (action, error) in failures {
             let (Action::Drop { role }, true) = (action, is_in_use(error)) else { continue };
             // Once: what only a superuser can take from it stays, and the role with it, closed.
             if !self.said.insert(format!("dispossess {role}")) {
@@ -345,7 +305,7 @@ impl Keeper {
                  account may not, let a superuser run REASSIGN OWNED and DROP OWNED where it does"
             );
             let work = removal::dispossess(&mut connection, target, &self.service, role);
-            match within(ATTEMPT_MAX, "removing a role", work).await {
+            match within(REMOVAL_MAX, "removing a role", work).await {
                 Ok(()) => {}
                 Err(error @ UpstreamError::Failed { .. }) => {
                     tracing::warn!(%database, role, %error, "and could not be relieved of it");
@@ -357,67 +317,11 @@ impl Keeper {
         Some(connection)
     }
 
-    async fn connect(&mut self) -> Result<Connection, UpstreamError> {
+    async fn dial(&self) -> Result<Connection, UpstreamError> {
         let startup = Startup { application_name: APPLICATION_NAME.into(), ..Startup::default() };
         let mut connection = connect(&self.settings.target, &startup).await?;
         client::query(&mut connection, SESSION).await?;
         Ok(connection)
-    }
-
-    async fn attempt(
-        &mut self,
-        connection: Option<Connection>,
-        goal: &mut Goal,
-        version: Option<u64>,
-    ) -> Result<(Connection, Done), UpstreamError> {
-        let mut connection = match connection {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        self.service = observe::service(&mut connection).await?;
-        let service = self.service.clone();
-        if !service.creates_roles && !service.superuser {
-            let name = &service.name;
-            let why = format!(
-                "the service account {name} may not make roles: let a superuser run ALTER ROLE \
-                 {} CREATEROLE, or write second-lock = \"none\"",
-                super::action::name(name)
-            );
-            return Err(UpstreamError::Roles(why.into()));
-        }
-        // Asked twice, so that nobody waits for the lock while this proxy waits for its store.
-        self.catch_up(goal).await?;
-        client::query(&mut connection, BEGIN).await?;
-        self.catch_up(goal).await?;
-        let wanted = &goal.wanted;
-        let mut observed = observe::roles(&mut connection, &service, &self.names).await?;
-        let start = Instant::now();
-        let sweep = self.swept.is_none_or(|at| at.elapsed() >= self.every);
-        let (verified_version, verified) = &self.verified;
-        let known = |set: &String| verified.contains(set) && observed.roles.contains_key(set);
-        let looked = sweep || *verified_version != version || !wanted.sets.keys().all(known);
-        if looked {
-            let sets: Vec<_> = wanted.sets.values().map(Vec::as_slice).collect();
-            let objects = observe::objects(&mut connection, &self.names, &sets).await?;
-            observed.objects = Some(objects);
-        }
-        let there = observed.roles.len();
-        let mut wanted = wanted.clone();
-        if let Some(ddl) = &wanted.ddl
-            && !self.leads_to(&ddl.owner, observe::ddl_owner(&mut connection, &ddl.owner).await?)
-        {
-            wanted.ddl = None;
-        }
-        let plan = self.plan(wanted, observed, sweep).await?;
-        let failures = self.act(&mut connection, &service, &plan.actions).await?;
-        client::query(&mut connection, "COMMIT").await?;
-        if sweep {
-            self.swept = Some(Instant::now());
-            self.every = self.settings.interval.max(start.elapsed() * SHARE);
-        }
-        let dropped = plan.actions.iter().filter(|it| matches!(it, Action::Drop { .. })).count();
-        let left = there.saturating_sub(dropped);
-        Ok((connection, Done { plan, failures, looked, left }))
     }
 
     /// Whether principals can be led to that `ddl-owner`; the log is told why not.
@@ -504,9 +408,9 @@ impl Keeper {
         spawn_blocking(work).await.map_err(|_| UpstreamError::Stopped)
     }
 
-    fn note(&mut self, wanted: &Wanted, done: Done) -> Progress {
+    fn note(&mut self, wanted: &Wanted, failures: &[(Action, UpstreamError)]) -> Progress {
         let mut failed: HashMap<String, Arc<str>> = HashMap::new();
-        for (action, error) in &done.failures {
+        for (action, error) in failures {
             let what = format!("{action:?}");
             if self.said.insert(what) {
                 let (database, service) = (&self.settings.entry, &self.service);
@@ -517,18 +421,12 @@ impl Keeper {
                 failed.insert(role.to_owned(), error.to_string().into());
             }
         }
-        if done.looked && done.plan.lacking != *self.lacking {
-            self.lacking = Arc::new(done.plan.lacking);
-            if let Some(first) = self.lacking.first() {
-                let (database, count) = (&self.settings.entry, self.lacking.len());
-                let first = format!("{} ON {}", first.keyword, first.object);
-                tracing::warn!(
-                    %database, count, first,
-                    "the service account may not give what grants allow: daypass database check says more"
-                );
-            }
-        }
-        let mut progress = Progress { served: true, ..self.settled(wanted) };
+        let mut progress = Progress {
+            lacking: Arc::clone(&self.lacking_findings),
+            served: true,
+            cluster: self.service.cluster.clone(),
+            ..Progress::default()
+        };
         for (name, login) in &wanted.logins {
             let why = login.sets.iter().chain([name]).find_map(|role| failed.get(role));
             match why {
@@ -539,37 +437,18 @@ impl Keeper {
         progress
     }
 
-    fn note_error(&mut self, wanted: &Wanted, error: &UpstreamError) -> Progress {
-        let text = match error {
-            UpstreamError::Roles(why) => why.to_string(),
-            other => other.to_string(),
-        };
-        if self.progress.borrow().error.as_deref() != Some(&*text) {
-            let database = &self.settings.entry;
-            tracing::error!(%error, %database, "the second lock cannot be brought in line");
-        }
-        let served = self.progress.borrow().served;
-        Progress { served, error: Some(text.into()), ..self.settled(wanted) }
-    }
-
-    fn settled(&self, wanted: &Wanted) -> Progress {
-        let settled = wanted.logins.values().flat_map(|login| login.grants.iter().cloned());
-        Progress {
-            lacking: Arc::clone(&self.lacking),
-            settled: settled.collect(),
-            cluster: self.service.cluster.clone(),
-            ..Progress::default()
+    fn note_lacking(&mut self, lacking: BTreeSet<Right>) {
+        self.lacking_findings = check::lacking(&lacking, &self.settings.target).into();
+        self.lacking = lacking;
+        if let Some(first) = self.lacking.first() {
+            let (database, count) = (&self.settings.entry, self.lacking.len());
+            let first = format!("{} ON {}", first.keyword, first.object);
+            tracing::warn!(
+                %database, count, first,
+                "the service account may not give what grants allow: daypass database check says more"
+            );
         }
     }
-}
-
-/// Counts this process's keepers of the same roles, which a reload may make two for a while.
-fn count(whose: &str, change: i32) -> i32 {
-    static KEEPERS: Mutex<BTreeMap<String, i32>> = Mutex::new(BTreeMap::new());
-    let mut keepers = KEEPERS.lock().unwrap_or_else(PoisonError::into_inner);
-    let now = keepers.get(whose).copied().unwrap_or_default() + change;
-    keepers.insert(whose.to_owned(), now);
-    now
 }
 
 /// Runs a statement after the savepoint. The error when it failed and the transaction goes on without
@@ -611,11 +490,4 @@ fn is_locked(error: &UpstreamError) -> bool {
 /// Whether a role cannot be dropped because it holds or owns something.
 fn is_in_use(error: &UpstreamError) -> bool {
     matches!(error, UpstreamError::Failed { sqlstate, .. } if &**sqlstate == "2BP01")
-}
-
-fn is_broken(error: &UpstreamError) -> bool {
-    !matches!(
-        error,
-        UpstreamError::Failed { .. } | UpstreamError::Roles(_) | UpstreamError::StoreSilent
-    )
 }
