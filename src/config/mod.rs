@@ -105,6 +105,8 @@ pub struct Database {
     pub second_lock: SecondLock,
     /// The role as which sessions do what only owners may, and to which new objects belong.
     pub ddl_owner: Option<String>,
+    /// From where a MySQL server sees sessions come: the host part of every account of the second lock.
+    pub account_host: String,
     /// How often the catalog is read again, for changes made past the proxy.
     pub catalog_refresh: Duration,
 }

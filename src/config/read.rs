@@ -200,6 +200,7 @@ fn database(section: Section<'_>) -> Option<Database> {
             "MySQL has no owners, and what they would do can be granted: leave `ddl-owner` out",
         );
     }
+    let account_host = account_host(&section, engine, &second_lock);
     section.finish();
     Some(Database {
         name: name?,
@@ -209,8 +210,34 @@ fn database(section: Section<'_>) -> Option<Database> {
         password,
         second_lock,
         ddl_owner: ddl_owner.map(|owner| owner.value),
+        account_host,
         catalog_refresh,
     })
+}
+
+/// From where the server sees sessions come, for the accounts of its second lock.
+fn account_host(section: &Section<'_>, engine: Option<Engine>, lock: &SecondLock) -> String {
+    const ANYWHERE: &str = "%";
+    let host = section.parsed("account-host", |text| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "%_.:-/".contains(c);
+        if text.is_empty() || text.len() > 255 || !text.chars().all(plain) {
+            Err("`account-host` must be the host part of an account, as in \"%\" or \"10.0.%\""
+                .into())
+        } else {
+            // As the server keeps it.
+            Ok(text.to_lowercase())
+        }
+    });
+    let Some(host) = host else { return ANYWHERE.to_owned() };
+    let unused = match (engine, lock) {
+        (Some(Engine::Postgres), _) => Some("`account-host` is for MySQL"),
+        (_, SecondLock::None) => Some("`account-host` is for second-lock = \"role\""),
+        _ => None,
+    };
+    if let Some(sentence) = unused {
+        section.source.error(Some(host.position), sentence);
+    }
+    host.value
 }
 
 /// Roles in the database itself, unless it is written out that there are none.

@@ -397,3 +397,29 @@ proptest! {
         drop(read(&lines.join("\n")));
     }
 }
+
+#[test]
+fn the_host_of_accounts_is_one_and_mysqls() {
+    let text = MINIMAL.replace("engine = \"postgres\"", "engine = \"mysql\"").replacen(
+        "engine = \"mysql\"",
+        "engine = \"mysql\"\ndatabase = \"shop\"",
+        1,
+    );
+    let with = |host: &str, lock: &str| {
+        let lines = format!("account-host = \"{host}\"\nsecond-lock = \"{lock}\"");
+        text.replace("second-lock = \"role\"", &lines)
+    };
+    assert_eq!(read(&text).unwrap().databases[0].account_host, "%");
+    let config = read(&with("App-1.Example.%", "role")).unwrap();
+    assert_eq!(config.databases[0].account_host, "app-1.example.%");
+    for (host, lock, sentence) in [
+        ("it's", "role", "must be the host part of an account"),
+        ("", "role", "must be the host part of an account"),
+        ("%", "none", "`account-host` is for second-lock"),
+    ] {
+        let found = errors(&with(host, lock));
+        assert!(matches!(&*found, [only] if only.contains(sentence)), "{host} {found:?}");
+    }
+    let postgres = format!("{MINIMAL}account-host = \"%\"");
+    assert!(errors(&postgres)[0].contains("`account-host` is for MySQL"));
+}
