@@ -9,7 +9,9 @@ use daypass::secret::Secret;
 use daypass::upstream::Catalogs;
 use daypass::upstream::mysql::accounts::names::Names;
 use daypass::upstream::mysql::accounts::observe::held;
-use daypass::upstream::mysql::accounts::rights::{SchemaNames, possible, statements, wanted};
+use daypass::upstream::mysql::accounts::rights::{
+    Ground, Right, SchemaNames, Verb, by_statement, statement, wanted,
+};
 use daypass::upstream::mysql::{Host, Startup, Target, connect, query};
 
 /// What is granted, what it lets the account do, and what not.
@@ -51,6 +53,11 @@ fn privileges(texts: &[&str]) -> Vec<Privilege> {
     texts.iter().map(|text| parse_stored(text).unwrap()).collect()
 }
 
+fn between<'r>(verb: Verb, account: &str, rights: impl Iterator<Item = &'r Right>) -> Vec<String> {
+    let groups = by_statement(rights);
+    groups.iter().map(|it| statement(verb, account, it, SchemaNames::Patterns)).collect()
+}
+
 #[tokio::test]
 async fn an_account_can_do_what_the_grant_says_and_nothing_else_from_step_to_step() {
     for server in products_available().into_iter().map(Mysql::start) {
@@ -68,10 +75,13 @@ async fn an_account_can_do_what_the_grant_says_and_nothing_else_from_step_to_ste
         let names = SchemaNames::Patterns;
         for (texts, may, may_not) in STEPS {
             let catalog = catalogs.refresh().await.unwrap();
-            let wanted = possible(wanted(&privileges(texts)), &catalog);
+            let ground = Ground { catalog: &catalog, folds: false };
+            let wanted = wanted(&privileges(texts), ground);
             let before = held(&mut root, &account, "localhost", names).await.unwrap();
             let quoted = format!("`{account}`@`localhost`");
-            for sql in statements(&quoted, &before.rights, &wanted, names) {
+            let taken = between(Verb::Revoke, &quoted, before.rights.difference(&wanted));
+            let given = between(Verb::Grant, &quoted, wanted.difference(&before.rights));
+            for sql in taken.into_iter().chain(given) {
                 query(&mut root, &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
             }
             let after = held(&mut root, &account, "localhost", names).await.unwrap();

@@ -1,4 +1,4 @@
-//! MySQL and MariaDB on real servers, floor by floor: dialling, names, accounts, the analyser, the
+//! MySQL and MariaDB on real servers, floor by floor: dialling, names, accounts, the second lock, the analyser, the
 //! conversation of a session; and all of it together: real clients, through the proxy.
 #![expect(
     clippy::expect_used,
@@ -15,6 +15,7 @@ mod accounts;
 mod catalog;
 mod clients;
 mod house;
+mod lock;
 mod oracle;
 mod served;
 mod session;

@@ -1,5 +1,6 @@
 //! What the accounts of the second lock are called, and the passwords that only proxies can derive.
 
+use super::verifier::Plugin;
 use crate::secret::Secret;
 use crate::upstream::roles::names::{are_digits, derive, hex};
 
@@ -35,12 +36,24 @@ impl Names {
         format!("{PREFIX}{shown}_{}{hash}", self.scope)
     }
 
+    /// What the names of this entry's accounts have in common.
+    pub fn scope(&self) -> &str {
+        &self.scope
+    }
+
     /// Whether a name is that of an account of this entry.
     pub fn is_ours(&self, account: &str) -> bool {
         let after = account.strip_prefix(PREFIX).and_then(|rest| rest.rsplit_once('_'));
         after
             .and_then(|(_, rest)| rest.strip_prefix(&self.scope))
             .is_some_and(|digits| are_digits(digits, LOGIN_DIGITS))
+    }
+
+    /// What a server keeps of the password ([`Plugin::verifier`]). The salt is derived, too, so that every proxy
+    /// writes the same, and what was written can be told from what somebody else wrote.
+    pub fn verifier(&self, plugin: Plugin, account: &str) -> String {
+        let salt = derive(&self.key, "account salt", &[&self.entry, account]);
+        plugin.verifier(&self.password(account), &salt)
     }
 
     /// The password of an account: 256 bits, in hexadecimal digits.
