@@ -11,8 +11,10 @@ use crate::session::relay::postgres::Postgres;
 use crate::session::relay::{self, Entry};
 use crate::sql::Engine;
 use crate::store::Store;
+use crate::upstream::lock::Lock;
+use crate::upstream::mysql::accounts;
 use crate::upstream::roles::Settings;
-use crate::upstream::{Catalogs, Lock, Target, TargetError, mysql};
+use crate::upstream::{Catalogs, Target, TargetError, mysql};
 
 /// One entry.
 pub(super) struct Database {
@@ -31,6 +33,9 @@ enum Server {
     },
     Mysql {
         primary: mysql::Target,
+        /// With it there is a second lock.
+        role_key: Option<Secret>,
+        account_host: Arc<str>,
     },
 }
 
@@ -47,10 +52,6 @@ pub(super) fn databases(config: &Config, errors: &mut ConfigErrors) -> Vec<Datab
             if let Err(error) = read {
                 errors.add(Some(replica.position), error.to_string());
             }
-        }
-        if database.engine == Engine::Mysql && database.second_lock != SecondLock::None {
-            let sentence = "the second lock of MySQL is not there yet: second-lock = \"none\"";
-            errors.add(Some(database.name.position), sentence);
         }
         match server(database, base) {
             Ok(server) => databases.push(Database {
@@ -76,9 +77,11 @@ fn server(database: &config::Database, base: &Path) -> Result<Server, TargetErro
             role_key,
             ddl_owner: database.ddl_owner.as_deref().map(Arc::from),
         },
-        Engine::Mysql => {
-            Server::Mysql { primary: mysql::Target::parse(url, base)?.with_password(password) }
-        }
+        Engine::Mysql => Server::Mysql {
+            primary: mysql::Target::parse(url, base)?.with_password(password),
+            role_key,
+            account_host: database.account_host.as_str().into(),
+        },
     })
 }
 
@@ -93,7 +96,11 @@ impl Database {
 
     /// Whether sessions have accounts of their principals' own there.
     pub(super) const fn has_second_lock(&self) -> bool {
-        matches!(&self.server, Server::Postgres { role_key: Some(_), .. })
+        match &self.server {
+            Server::Postgres { role_key, .. } | Server::Mysql { role_key, .. } => {
+                role_key.is_some()
+            }
+        }
     }
 
     /// Begins to read the server's names and to keep its roles, or goes on where the entry of that name
@@ -109,12 +116,13 @@ impl Database {
                 let fresh = Fresh { name, catalog_refresh };
                 Entry::Postgres(fresh.postgres(primary, role_key, ddl_owner, before, store))
             }
-            Server::Mysql { primary } => {
+            Server::Mysql { primary, role_key, account_host } => {
                 let before = match before {
                     Some(Entry::Mysql(before)) => Some(before),
                     _ => None,
                 };
-                Entry::Mysql(Fresh { name, catalog_refresh }.mysql(primary, before))
+                let fresh = Fresh { name, catalog_refresh };
+                Entry::Mysql(fresh.mysql(primary, role_key, account_host, before, store))
             }
         }
     }
@@ -166,12 +174,22 @@ impl Fresh {
     fn mysql(
         self,
         primary: mysql::Target,
+        role_key: Option<Secret>,
+        host: Arc<str>,
         before: Option<&Arc<relay::Database<Mysql>>>,
+        store: &Store,
     ) -> Arc<relay::Database<Mysql>> {
         let Self { name, catalog_refresh } = self;
+        let wanted = role_key.as_ref().map(|key| (key, &host));
+        let same_lock = |before: &relay::Database<Mysql>| {
+            let settings = before.lock.as_ref().map(Lock::settings);
+            settings.map(|settings| (&settings.key, &settings.host)) == wanted
+        };
         let catalogs = match before {
             Some(before)
-                if before.primary == primary && before.catalog_refresh == catalog_refresh =>
+                if before.primary == primary
+                    && before.catalog_refresh == catalog_refresh
+                    && same_lock(before) =>
             {
                 before.primary.forget_authorities();
                 return Arc::clone(before);
@@ -181,7 +199,13 @@ impl Fresh {
             }
             _ => Catalogs::spawn(primary.clone(), catalog_refresh),
         };
-        let (lock, ddl_owner) = (None, None);
+        let lock = role_key.map(|key| {
+            let (entry, target) = (Arc::clone(&name), primary.clone());
+            let interval = catalog_refresh;
+            let settings = accounts::Settings { entry, target, key, interval, host };
+            Lock::spawn(settings, store.follower(), catalogs.watch())
+        });
+        let ddl_owner = None;
         Arc::new(relay::Database { name, primary, catalogs, lock, catalog_refresh, ddl_owner })
     }
 }

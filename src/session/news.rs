@@ -16,7 +16,7 @@ use crate::session::registry::Command;
 use crate::session::wire::{Catalog, Wire};
 use crate::store::Snapshot;
 use crate::upstream::UpstreamError;
-use crate::upstream::roles::Progress;
+use crate::upstream::lock::{Progress, Stamp};
 
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Phase {
 
 /// Something that was asked for has come.
 pub(super) enum Arrival<W: Wire> {
-    Upstream(Result<W::Connection, UpstreamError>),
+    Upstream(Result<(W::Connection, Stamp), UpstreamError>),
     Catalog(Option<Arc<Catalog<W>>>),
     CancelDone,
     Call(Result<CallReply, CallError>),

@@ -3,18 +3,16 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio::sync::watch;
 
 use crate::identity::PrincipalName;
 use crate::net::Stream;
 use crate::session::machine::{CatalogOf, Machine};
 use crate::session::scope::{Meanings, MysqlNames, PostgresNames};
 use crate::upstream::UpstreamError;
-use crate::upstream::catalogs::{Catalogs, Source};
-use crate::upstream::roles::Progress;
+use crate::upstream::catalogs::Source;
+use crate::upstream::lock::{self, Lock};
 
 /// One read at most, bytes.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -57,7 +55,7 @@ pub trait Wire: Sized + 'static {
     /// What is known of a connection, to stop what runs over it.
     type Backend: Clone + 'static;
     /// The second lock.
-    type Lock: SecondLock<Self>;
+    type Kind: lock::Kind<Target = Self::Target, Startup = Self::Startup, Connection = Self::Connection>;
 
     /// Meanings of names that sessions of a thread share.
     fn meanings(worker: &Worker) -> &RefCell<Meanings<Names<Self>>>;
@@ -84,7 +82,7 @@ pub trait Wire: Sized + 'static {
     /// Ends a connection that did not answer a cancel, from the server's side.
     fn terminate(
         target: &Self::Target,
-        account: (Option<&Self::Lock>, &PrincipalName),
+        account: (Option<&Lock<Self::Kind>>, &PrincipalName),
         backend: &Self::Backend,
     ) -> impl Future<Output = Result<(), UpstreamError>>;
 
@@ -112,32 +110,3 @@ pub type Names<W> = <<W as Wire>::Machine as Machine>::Names;
 
 /// A server's objects, on a wire.
 pub type Catalog<W> = CatalogOf<<W as Wire>::Machine>;
-
-/// The second lock of a database: accounts of the principals' own on its server.
-pub trait SecondLock<W: Wire>: 'static {
-    /// Follows how far the accounts are.
-    fn progress(&self) -> watch::Receiver<Arc<Progress>>;
-
-    /// Follows the catalog; each version comes once what the accounts may do reaches what is new in it.
-    fn watch(&self) -> watch::Receiver<Option<Arc<Catalog<W>>>>;
-
-    /// Reads the catalog again, and waits until what the accounts may do reaches what is new in it.
-    fn refresh(
-        &self,
-        catalogs: &Catalogs<W::Target>,
-    ) -> impl Future<Output = Result<Arc<Catalog<W>>, UpstreamError>>;
-
-    /// Connects as the principal's account, once that has what its live grants allow.
-    fn connect(
-        &self,
-        target: &W::Target,
-        principal: &PrincipalName,
-        startup: &W::Startup,
-    ) -> impl Future<Output = Result<W::Connection, UpstreamError>>;
-
-    /// Has the accounts removed once the last session has let go of the lock.
-    fn retire(&self);
-
-    /// Whether both keep the same accounts of the same server.
-    fn keeps_those_of(&self, other: &Self) -> bool;
-}

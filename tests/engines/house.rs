@@ -39,7 +39,7 @@ pub enum Failure {
     Other,
 }
 
-/// Server and proxy. The database is called `shop`, and so is MySQL's schema.
+/// Server and proxy, with both locks. The database is called `shop`, and so is MySQL's schema.
 pub struct House {
     server: Server,
     pub engine: Engine,
@@ -47,6 +47,11 @@ pub struct House {
 }
 
 const ROWS: &str = "INSERT INTO orders VALUES (1, 'new'), (2, 'new'), (3, 'paid')";
+
+/// With the second lock, as it is by default.
+fn entry(engine: &str, url: &str) -> String {
+    format!("name = \"shop\"\nengine = \"{engine}\"\nprimary = \"{url}\"\n")
+}
 
 /// Runs a test on each engine.
 pub fn each(test: impl Fn(&mut House)) {
@@ -75,7 +80,8 @@ impl House {
                          CREATE TABLE cards (id int, number text); {ROWS}"
                     ),
                 );
-                let daypass = Daypass::start(config.postgres("shop", &server, &[]));
+                let url = server.url("postgres", "shop");
+                let daypass = Daypass::start(config.database(&entry("postgres", &url)));
                 (Server::Postgres(server), daypass)
             }
             Engine::Mysql(product) => {
@@ -85,7 +91,8 @@ impl House {
                      CREATE TABLE orders (id INT PRIMARY KEY, status TEXT);
                      CREATE TABLE cards (id INT, number TEXT); {ROWS}"
                 ));
-                let daypass = Daypass::start(config.mysql("shop", &server));
+                let config = config.mysql_listener("shop", "");
+                let daypass = Daypass::start(config.database(&entry("mysql", &server.url("root"))));
                 (Server::Mysql(server), daypass)
             }
         };
@@ -104,6 +111,29 @@ impl House {
     pub fn may_read(&self, user: &str, table: &str) -> String {
         let privilege = format!("READ ON TABLE {}", self.relation(table));
         self.daypass.grant(user, "shop", &[&privilege])
+    }
+
+    /// Grants somebody for an hour to read the whole schema: the grant's id.
+    pub fn level_on_schema(&self, user: &str) -> String {
+        let schema = match self.engine {
+            Engine::Postgres => "public",
+            Engine::Mysql(_) => "shop",
+        };
+        self.daypass.grant(user, "shop", &[&format!("READ ON SCHEMA {schema}")])
+    }
+
+    /// Whether the server itself would let that account read a table.
+    pub fn server_lets(&self, account: &str, table: &str) -> bool {
+        let text = match self.engine {
+            Engine::Postgres => {
+                format!("SELECT has_table_privilege('{account}', '{table}', 'SELECT')::int")
+            }
+            Engine::Mysql(_) => format!(
+                "SELECT COUNT(*) FROM mysql.tables_priv WHERE User = '{account}' \
+                 AND Table_name = '{table}' AND FIND_IN_SET('Select', Table_priv)"
+            ),
+        };
+        self.sql(&text) == "1"
     }
 
     /// A session of that user, whose token it is.

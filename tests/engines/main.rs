@@ -10,5 +10,6 @@ mod support;
 
 mod house;
 mod life;
+mod locks;
 mod outage;
 mod records;

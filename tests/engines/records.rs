@@ -27,7 +27,7 @@ fn every_statement_leaves_its_records() {
         assert_eq!(allowed["relations"][0]["name"], house.relation("orders"));
         assert_eq!(
             (&allowed["second-lock"], &allowed["route"]),
-            (&"none".into(), &"primary".into())
+            (&"role".into(), &"primary".into())
         );
         assert_eq!((&result["outcome"], &result["rows"]), (&"ok".into(), &1.into()));
         assert_eq!(denied["decision"], "deny");

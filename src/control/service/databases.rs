@@ -5,8 +5,10 @@ use crate::control::model::{Finding, Standing, Weight};
 use crate::grant::Actor;
 use crate::session::relay::postgres::Postgres;
 use crate::session::relay::{Database, Entry};
-use crate::upstream::roles::{Lock, check};
-use crate::upstream::{UpstreamError, lock};
+use crate::upstream::UpstreamError;
+use crate::upstream::lock::{self, Kind, Lock};
+use crate::upstream::mysql::accounts;
+use crate::upstream::roles::check;
 
 use super::{Service, operators_only};
 
@@ -22,15 +24,25 @@ impl Service {
         database: Option<&Entry>,
     ) -> Result<Vec<Finding>, ControlError> {
         operators_only(actor, "look at a database's roles")?;
-        let database = self.postgres(name, database)?;
-        let names = database.lock.as_ref().map(Lock::names);
-        let found = check::check(&database.primary, names, database.ddl_owner.as_deref())
-            .await
-            .map_err(unasked)?;
-        let lacking = database.lock.as_ref().map(|lock| lock.progress().borrow().lacking.to_vec());
-        let found = lacking.into_iter().flatten().chain(found);
+        let (lacking, found) = match self.known(name, database)? {
+            Entry::Postgres(database) => {
+                let names = database.lock.as_ref().map(Lock::names);
+                let owner = database.ddl_owner.as_deref();
+                let found = check::check(&database.primary, names, owner).await;
+                (database.lock.as_ref().map(lacking), found)
+            }
+            Entry::Mysql(database) => {
+                let lock = database.lock.as_ref();
+                let host = lock.map_or("%", |lock| &lock.settings().host);
+                let found =
+                    accounts::check::check(&database.primary, lock.map(Lock::names), host).await;
+                (lock.map(lacking), found)
+            }
+        };
+        let locked = lacking.is_some();
+        let found = lacking.into_iter().flatten().chain(found.map_err(unasked)?);
         let mut findings: Vec<_> = found.map(Finding::from).collect();
-        if names.is_none() {
+        if !locked {
             let says = "second-lock = \"none\": the proxy's decision is the only lock".to_owned();
             findings.insert(0, Finding { weight: Weight::Warning, says, mend: None });
         }
@@ -78,6 +90,11 @@ impl Service {
             }
         }
     }
+}
+
+/// What live grants allow, and the service account may not give.
+fn lacking<K: Kind>(lock: &Lock<K>) -> Vec<lock::Finding> {
+    lock.progress().borrow().lacking.to_vec()
 }
 
 /// An operator may read what the server says of the service account.

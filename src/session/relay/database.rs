@@ -9,10 +9,11 @@ use super::mysql::Mysql;
 use super::postgres::Postgres;
 use crate::identity::PrincipalName;
 use crate::session::trail;
-use crate::session::wire::{Catalog, SecondLock, Wire};
+use crate::session::wire::{Catalog, Wire};
 use crate::sql::Engine;
 use crate::upstream::UpstreamError;
 use crate::upstream::catalogs::Catalogs;
+use crate::upstream::lock::{Lock, Stamp};
 
 /// One entry, on one wire.
 pub struct Database<W: Wire> {
@@ -23,7 +24,7 @@ pub struct Database<W: Wire> {
     /// Its names.
     pub catalogs: Catalogs<W::Target>,
     /// Accounts in the database itself, where it has a second lock.
-    pub lock: Option<W::Lock>,
+    pub lock: Option<Lock<W::Kind>>,
     /// How often they are read again.
     pub catalog_refresh: Duration,
     /// The role as which sessions do what only owners may: PostgreSQL's.
@@ -38,7 +39,7 @@ impl<W: Wire> Database<W> {
 
     /// Follows the names as sessions may use them: with a second lock, once its accounts reach them.
     pub fn watch_catalog(&self) -> watch::Receiver<Option<Arc<Catalog<W>>>> {
-        self.lock.as_ref().map_or_else(|| self.catalogs.watch(), W::Lock::watch)
+        self.lock.as_ref().map_or_else(|| self.catalogs.watch(), Lock::watch)
     }
 
     fn readiness(&self) -> Result<(), String> {
@@ -46,7 +47,7 @@ impl<W: Wire> Database<W> {
         if self.catalogs.current().is_none() {
             return Err(format!("the names of database {name} are not known yet"));
         }
-        let progress = self.lock.as_ref().map(W::Lock::progress);
+        let progress = self.lock.as_ref().map(Lock::progress);
         let progress = progress.map(|progress| Arc::clone(&progress.borrow()));
         if let Some(progress) = progress.filter(|progress| !progress.served) {
             let why = progress.error.as_deref().unwrap_or("its roles are not in line yet");
@@ -58,7 +59,7 @@ impl<W: Wire> Database<W> {
     fn retire_before(&self, successor: Option<&Self>) {
         let Some(lock) = &self.lock else { return };
         let kept = successor.and_then(|it| it.lock.as_ref());
-        if !kept.is_some_and(|now| lock.keeps_those_of(now)) {
+        if !kept.is_some_and(|now| lock.has_roles_of(now)) {
             lock.retire();
         }
     }
@@ -71,15 +72,16 @@ impl<W: Wire> Database<W> {
     }
 
     /// Connects to the primary, as a session wants to see it, as whoever a principal's sessions are at the server.
+    /// Tells also as of when the session sees its rights.
     pub(super) async fn connect(
         &self,
         target: &W::Target,
         principal: &PrincipalName,
         startup: &W::Startup,
-    ) -> Result<W::Connection, UpstreamError> {
+    ) -> Result<(W::Connection, Stamp), UpstreamError> {
         match &self.lock {
-            Some(lock) => lock.connect(target, principal, startup).await,
-            None => W::connect(target, startup).await,
+            Some(lock) => lock.connect_seeing(target, principal, startup).await,
+            None => Ok((W::connect(target, startup).await?, Stamp::default())),
         }
     }
 }

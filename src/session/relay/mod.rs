@@ -24,14 +24,14 @@ use crate::identity::{PrincipalName, TokenId};
 use crate::net::Stream;
 use crate::session::call::{BoundCall, Calls, InBandCaller};
 use crate::session::io::{Happened, Io};
-use crate::session::machine::{Env, Farewell, KillOutcome, Machine, SessionLimits};
+use crate::session::machine::{Env, Farewell, KillOutcome, Machine, Renewal, SessionLimits};
 use crate::session::news::{self, Arrival, News, Phase};
 use crate::session::output::{ChangeUser, Command as Wish, Output};
 use crate::session::registry::{Command, Registry};
-use crate::session::wire::{Catalog, Names, Opened, SecondLock, Wire, Worker};
+use crate::session::wire::{Catalog, Names, Opened, Wire, Worker};
 use crate::store::Snapshot;
 use crate::time::Timestamp;
-use crate::upstream::roles::Progress;
+use crate::upstream::lock::{Due, Lock, Progress, Stamp};
 
 pub use database::{Database, Entry};
 
@@ -114,6 +114,8 @@ struct Running<W: Wire> {
     client_gone: Option<(Instant, bool)>,
     /// How far the roles of a second lock are.
     progress: Option<watch::Receiver<Arc<Progress>>>,
+    /// As of when the session sees its account's rights.
+    seen: Stamp,
     held: HeldGrants,
     /// From when the next statement waits until a grant has reached the server.
     wait_from: Option<Timestamp>,
@@ -164,7 +166,7 @@ impl<W: Wire> Relay<W> {
         } = self;
         let message_bytes_max = shared.limits.wire.message_bytes_max;
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let progress = database.lock.as_ref().map(W::Lock::progress);
+        let progress = database.lock.as_ref().map(Lock::progress);
         let mut running = Running {
             relay: Session { worker, shared, database, machine, caller, target, startup },
             news: News::new(commands, snapshots, catalogs, phase, progress.clone()),
@@ -176,6 +178,7 @@ impl<W: Wire> Relay<W> {
             closing: None,
             client_gone: None,
             progress,
+            seen: Stamp::default(),
             held: HeldGrants::default(),
             wait_from: None,
             server_taken: 0,
@@ -447,7 +450,10 @@ impl<W: Wire> Running<W> {
                 self.end_with(&Farewell::Ended(why));
             }
             news::Event::Snapshot(snapshot) => self.on_snapshot(&snapshot),
-            news::Event::Progress => self.set_wait(),
+            news::Event::Progress => {
+                self.set_wait();
+                self.renew_rights();
+            }
             news::Event::Catalog(Some(catalog)) => self.relay.machine.set_catalog(catalog),
             news::Event::Catalog(None) => (),
             news::Event::Phase(phase) => self.on_phase(phase),
@@ -554,6 +560,25 @@ impl<W: Wire> Running<W> {
             progress.and_then(|progress| progress.borrow().wait_from(&self.held, now()));
     }
 
+    /// Has the machine do what the server wants before it holds the session to the rights of now.
+    fn renew_rights(&mut self) {
+        let (Some(progress), Some(lock)) = (&self.progress, &self.relay.database.lock) else {
+            return;
+        };
+        if self.backend.is_none() {
+            return;
+        }
+        let role = lock.role(&self.relay.caller.principal);
+        let progress = progress.borrow();
+        let renewal = match progress.due(&role, self.seen) {
+            Due::Nothing => return,
+            Due::Use => Renewal::Use,
+            Due::LogIn => Renewal::LogIn,
+        };
+        self.seen = progress.stamp(&role);
+        self.relay.machine.on_rights(renewal, &mut self.out);
+    }
+
     fn end_with(&mut self, farewell: &Farewell) {
         self.relay.machine.on_cancel(&mut self.out);
         self.relay.machine.close(farewell, &mut self.out);
@@ -561,7 +586,7 @@ impl<W: Wire> Running<W> {
 
     fn on_arrival(&mut self, arrival: Arrival<W>) {
         match arrival {
-            Arrival::Upstream(Ok(connection)) => self.on_connected(connection),
+            Arrival::Upstream(Ok((connection, seen))) => self.on_connected(connection, seen),
             Arrival::Upstream(Err(error)) => {
                 tracing::warn!(%error, database = %self.relay.database.name, "no connection to the server");
                 self.reason = "the database server could not be reached";
@@ -582,16 +607,21 @@ impl<W: Wire> Running<W> {
         }
     }
 
-    fn on_connected(&mut self, connection: W::Connection) {
+    fn on_connected(&mut self, connection: W::Connection, seen: Stamp) {
         let Opened { stream, buffer, backend, told } = W::opened(connection);
         self.io.set_server(stream, buffer);
         if let Some(number) = W::number(&backend) {
             self.relay.shared.registry.set_at_server(&self.relay.caller.session, number);
         }
         self.backend = Some(backend);
+        self.seen = seen;
         if let Err(violation) = self.relay.machine.on_upstream_open(told, &mut self.out) {
             self.server_violated(&violation);
-        } else if !self.io.server_in.is_empty() {
+            return;
+        }
+        // They may have changed while it connected.
+        self.renew_rights();
+        if !self.io.server_in.is_empty() {
             self.take_server_bytes();
         }
     }

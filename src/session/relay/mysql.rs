@@ -1,19 +1,13 @@
 //! MySQL's and MariaDB's side of the relay.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
-use std::sync::Arc;
-
-use tokio::sync::watch;
 
 use crate::identity::PrincipalName;
 use crate::session::mysql::Conversation;
 use crate::session::scope::{Meanings, MysqlNames};
-use crate::session::wire::{Ahead, Opened, SecondLock, Wire, Worker};
-use crate::sql::mysql::catalog::Catalog;
-use crate::upstream::catalogs::Catalogs;
+use crate::session::wire::{Ahead, Opened, Wire, Worker};
+use crate::upstream::mysql::accounts::{Accounts, Lock};
 use crate::upstream::mysql::{self, Connection, Startup, Target};
-use crate::upstream::roles::Progress;
 use crate::upstream::{Peer, UpstreamError};
 use crate::wire::mysql::{command, packet};
 
@@ -33,7 +27,7 @@ impl Wire for Mysql {
     type Startup = Startup;
     type Connection = Connection;
     type Backend = Backend;
-    type Lock = Infallible;
+    type Kind = Accounts;
 
     fn meanings(worker: &Worker) -> &RefCell<Meanings<MysqlNames>> {
         &worker.mysql
@@ -64,7 +58,7 @@ impl Wire for Mysql {
 
     async fn terminate(
         target: &Target,
-        _: (Option<&Infallible>, &PrincipalName),
+        _: (Option<&Lock>, &PrincipalName),
         backend: &Backend,
     ) -> Result<(), UpstreamError> {
         mysql::kill(target, &backend.peer, backend.number, mysql::Kill::Connection).await
@@ -76,37 +70,5 @@ impl Wire for Mysql {
 
     fn goodbye(out: &mut Vec<u8>) {
         command::quit(out);
-    }
-}
-
-/// No account of a principal's own is kept on MySQL yet.
-impl SecondLock<Mysql> for Infallible {
-    fn progress(&self) -> watch::Receiver<Arc<Progress>> {
-        match *self {}
-    }
-
-    fn watch(&self) -> watch::Receiver<Option<Arc<Catalog>>> {
-        match *self {}
-    }
-
-    async fn refresh(&self, _: &Catalogs<Target>) -> Result<Arc<Catalog>, UpstreamError> {
-        match *self {}
-    }
-
-    async fn connect(
-        &self,
-        _: &Target,
-        _: &PrincipalName,
-        _: &Startup,
-    ) -> Result<Connection, UpstreamError> {
-        match *self {}
-    }
-
-    fn retire(&self) {
-        match *self {}
-    }
-
-    fn keeps_those_of(&self, _: &Self) -> bool {
-        match *self {}
     }
 }

@@ -1,17 +1,13 @@
 //! PostgreSQL's side of the relay.
 
 use std::cell::RefCell;
-use std::sync::Arc;
-
-use tokio::sync::watch;
 
 use crate::identity::PrincipalName;
 use crate::session::postgres::Conversation;
 use crate::session::scope::{Meanings, PostgresNames};
-use crate::session::wire::{Ahead, Opened, SecondLock, Wire, Worker};
-use crate::sql::catalog::Catalog;
-use crate::upstream::roles::Progress;
-use crate::upstream::{self, Catalogs, Connection, Lock, Peer, Startup, Target, UpstreamError};
+use crate::session::wire::{Ahead, Opened, Wire, Worker};
+use crate::upstream::roles::Roles;
+use crate::upstream::{self, Connection, Lock, Peer, Startup, Target, UpstreamError};
 use crate::wire::postgres::{frame, reply};
 
 /// PostgreSQL's wire.
@@ -31,7 +27,7 @@ impl Wire for Postgres {
     type Startup = Startup;
     type Connection = Connection;
     type Backend = Backend;
-    type Lock = Lock;
+    type Kind = Roles;
 
     fn meanings(worker: &Worker) -> &RefCell<Meanings<PostgresNames>> {
         &worker.postgres
@@ -81,36 +77,5 @@ impl Wire for Postgres {
 
     fn goodbye(out: &mut Vec<u8>) {
         reply::terminate(out);
-    }
-}
-
-impl SecondLock<Postgres> for Lock {
-    fn progress(&self) -> watch::Receiver<Arc<Progress>> {
-        self.progress()
-    }
-
-    fn watch(&self) -> watch::Receiver<Option<Arc<Catalog>>> {
-        self.watch()
-    }
-
-    async fn refresh(&self, catalogs: &Catalogs) -> Result<Arc<Catalog>, UpstreamError> {
-        self.refresh(catalogs).await
-    }
-
-    async fn connect(
-        &self,
-        target: &Target,
-        principal: &PrincipalName,
-        startup: &Startup,
-    ) -> Result<Connection, UpstreamError> {
-        self.connect(target, principal, startup).await
-    }
-
-    fn retire(&self) {
-        self.retire();
-    }
-
-    fn keeps_those_of(&self, other: &Self) -> bool {
-        self.has_roles_of(other)
     }
 }
