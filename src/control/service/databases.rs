@@ -5,10 +5,14 @@ use crate::control::model::{Finding, Standing, Weight};
 use crate::grant::Actor;
 use crate::session::relay::postgres::Postgres;
 use crate::session::relay::{Database, Entry};
+use crate::upstream::mysql::accounts::check as accounts;
 use crate::upstream::roles::{Lock, check};
 use crate::upstream::{UpstreamError, lock};
 
 use super::{Service, operators_only};
+
+/// From where sessions of MySQL come when nothing is said of it.
+const ANYWHERE: &str = "%";
 
 impl Service {
     /// What the service account lacks in a database, and what everybody may do there.
@@ -22,15 +26,22 @@ impl Service {
         database: Option<&Entry>,
     ) -> Result<Vec<Finding>, ControlError> {
         operators_only(actor, "look at a database's roles")?;
-        let database = self.postgres(name, database)?;
-        let names = database.lock.as_ref().map(Lock::names);
-        let found = check::check(&database.primary, names, database.ddl_owner.as_deref())
-            .await
-            .map_err(unasked)?;
-        let lacking = database.lock.as_ref().map(|lock| lock.progress().borrow().lacking.to_vec());
-        let found = lacking.into_iter().flatten().chain(found);
+        let (found, lacking) = match self.known(name, database)? {
+            Entry::Postgres(database) => {
+                let names = database.lock.as_ref().map(Lock::names);
+                let owner = database.ddl_owner.as_deref();
+                let found = check::check(&database.primary, names, owner).await;
+                let progress = database.lock.as_ref().map(Lock::progress);
+                (found, progress.map(|progress| progress.borrow().lacking.to_vec()))
+            }
+            Entry::Mysql(database) => {
+                (accounts::check(&database.primary, None, ANYWHERE).await, None)
+            }
+        };
+        let is_alone = lacking.is_none();
+        let found = lacking.into_iter().flatten().chain(found.map_err(unasked)?);
         let mut findings: Vec<_> = found.map(Finding::from).collect();
-        if names.is_none() {
+        if is_alone {
             let says = "second-lock = \"none\": the proxy's decision is the only lock".to_owned();
             findings.insert(0, Finding { weight: Weight::Warning, says, mend: None });
         }
