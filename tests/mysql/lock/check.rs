@@ -7,6 +7,7 @@ use daypass::secret::Secret;
 use daypass::upstream::mysql::{Host, Target};
 
 use super::{accounts, names, server};
+use crate::house::both;
 use crate::support::{Mysql, Product, products_available};
 
 async fn found(server: &Mysql) -> Vec<Finding> {
@@ -112,4 +113,19 @@ async fn that_mariadb_takes_no_hash_of_a_password_is_said_and_mended() {
     );
     mend(&server, &findings);
     assert_eq!(says(&found(&server).await), "");
+}
+
+#[test]
+fn operators_are_told_by_the_command_line() {
+    both(|house| {
+        house.server.sql("CREATE USER ''@elsewhere");
+        let output = house.daypass.cli(&["database", "check", "crm"]);
+        assert_eq!(output.status, 1, "{output:?}");
+        let says = "the anonymous account ``@`elsewhere` comes before ours";
+        assert!(output.stderr.contains(says), "{output:?}");
+        assert!(output.stderr.contains("second-lock = \"none\""), "{output:?}");
+        house.server.sql(&output.stdout);
+        let output = house.daypass.cli(&["database", "check", "crm"]);
+        assert!(output.status == 0 && output.stdout.is_empty(), "{output:?}");
+    });
 }

@@ -2,10 +2,10 @@
 
 use daypass::upstream::Catalogs;
 use daypass::upstream::lock::Due;
-use daypass::upstream::mysql::accounts::Lock;
+use daypass::upstream::mysql::accounts::{Lock, Settings};
 use daypass::upstream::mysql::{Startup, Target};
 
-use super::{HOUR, House, grant_in, principal, settings, target, try_run, until};
+use super::{HOUR, House, accounts, grant_in, principal, settings, target, try_run, until};
 use crate::support::products_available;
 
 /// What another proxy of the same store has.
@@ -112,5 +112,38 @@ fn of_one_that_is_killed_at_it_nothing_stays() {
             house.sweep().await;
             assert_eq!(house.accounts(), []);
         });
+    }
+}
+
+#[tokio::test]
+async fn another_host_part_waits_for_the_sessions_of_the_one_before() {
+    for product in products_available() {
+        let house = House::new(product);
+        house.grant("alice", &["SELECT ON shop.t"]).await;
+        let account = house.account("alice");
+        let mut session = house.connect("alice").await.unwrap();
+        let settings = Settings { host: "localhost".into(), ..settings(&house.server) };
+        let next = Lock::spawn(settings, house.store.follower(), house.catalogs.watch());
+        let (target, alice) = (target(&house.server), principal("alice"));
+        let mut later = next.connect(&target, &alice, &Startup::default()).await.unwrap();
+        let whose = try_run(&mut later, "SELECT CURRENT_USER()").await;
+        assert_eq!(whose, Ok(format!("{account}@localhost")));
+        house.grant("alice", &["SELECT ON shop.u"]).await;
+        for session in [&mut session, &mut later] {
+            assert_eq!(try_run(session, "SELECT id FROM shop.t").await, Ok("1".into()));
+        }
+        let both = [(format!("{account}@%"), false), (format!("{account}@localhost"), false)];
+        assert_eq!(house.accounts(), both);
+        let House { server, store, catalogs, lock, _folder } = house;
+        drop((session, lock));
+        let left = [(format!("{account}@localhost"), false)];
+        until("the other to go", || async {
+            let nobody = principal("nobody");
+            let refused = next.connect(&target, &nobody, &Startup::default()).await;
+            assert!(refused.is_err());
+            accounts(&server) == left
+        })
+        .await;
+        drop((store, catalogs, _folder));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
@@ -50,8 +50,44 @@ pub struct Settings {
     pub host: Arc<str>,
 }
 
+/// From where accounts of the same names log in, for the keepers of this process: a reload may leave one with another
+/// host part at work while sessions use its accounts.
+static HOSTS: Mutex<BTreeMap<(String, Arc<str>), u32>> = Mutex::new(BTreeMap::new());
+
+/// An entry of [`HOSTS`], while there is a keeper.
+struct Registered(String, Arc<str>);
+
+impl Registered {
+    fn new(whose: String, host: &Arc<str>) -> Self {
+        let mut hosts = HOSTS.lock().unwrap_or_else(PoisonError::into_inner);
+        *hosts.entry((whose.clone(), Arc::clone(host))).or_default() += 1;
+        Self(whose, Arc::clone(host))
+    }
+
+    /// Those of others.
+    fn others(&self) -> HashSet<Arc<str>> {
+        let hosts = HOSTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_others = |(whose, host): &&(String, Arc<str>)| *whose == self.0 && *host != self.1;
+        hosts.keys().filter(of_others).map(|(_, host)| Arc::clone(host)).collect()
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut hosts = HOSTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (std::mem::take(&mut self.0), Arc::clone(&self.1));
+        if let Some(count) = hosts.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                hosts.remove(&key);
+            }
+        }
+    }
+}
+
 /// Accounts of MySQL or MariaDB.
 pub struct Accounts {
+    registered: Registered,
     settings: Arc<Settings>,
     names: Arc<Names>,
     connection: Option<Connection>,
@@ -105,6 +141,7 @@ impl Kind for Accounts {
 
     fn new(settings: &Arc<Settings>, names: &Arc<Names>) -> Self {
         Self {
+            registered: Registered::new(Self::whose(settings, names), &settings.host),
             settings: Arc::clone(settings),
             names: Arc::clone(names),
             connection: None,
@@ -330,8 +367,12 @@ impl Accounts {
             .map_err(|error| if is_denied(&error) { observe::unseen(service) } else { error })?;
         let users = found.keys().map(|it| &it.user).chain(wanted.keys());
         let verifiers = self.verifiers(service.plugin, users.cloned().collect()).await?;
+        let others = self.registered.others();
         let mut accounts = Observed::new();
         for (identity, (mut account, proof)) in found {
+            if others.contains(&*identity.host) {
+                continue;
+            }
             let due = verifiers.get(&identity.user);
             account.fits &= proof.plugin == service.plugin.name() && due == Some(&proof.verifier);
             accounts.insert(identity, account);

@@ -216,14 +216,10 @@ pub fn plan(
     let mut actions = Vec::new();
     let (no_rights, none) = (BTreeSet::new(), Account::default());
     for (identity, account) in observed {
-        if identity.host != scope.host {
-            // It would come before ours for whoever logs in from there.
+        // From elsewhere it would come before ours for whoever logs in from there.
+        if identity.host != scope.host || account.strange {
             actions.push(Action::Drop(identity.clone()));
-        } else if wanted.contains_key(&identity.user) {
-            if account.strange {
-                actions.push(Action::Drop(identity.clone()));
-            }
-        } else {
+        } else if !wanted.contains_key(&identity.user) {
             close(identity, account, scope.sweep, &mut actions);
         }
     }

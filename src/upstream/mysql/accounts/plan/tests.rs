@@ -145,6 +145,9 @@ fn an_account_is_opened_last_and_goes_when_nobody_uses_it() {
     // What it made runs with its rights, and would not run at all without it.
     account.defines = true;
     assert!(planned(&none, &with(&account), true).is_empty());
+    // With a role, say, that a session of it would go on having.
+    (account.strange, account.busy) = (true, true);
+    assert_eq!(planned(&none, &with(&account), false), [Action::Drop(id.clone())]);
 }
 
 #[test]
