@@ -85,7 +85,7 @@ struct Tally {
 async fn check(client: &Client, scope: &Scope<'_>, how: &str, text: &str, tally: &mut Tally) {
     let statement = match analyse(text, scope, &ParseLimits::default()) {
         Ok(analysis) => analysis.statements.into_iter().next().expect("a statement"),
-        Err(NotUnderstood::Undefined { sqlstate, message }) => {
+        Err(NotUnderstood::Undefined { sqlstate, message, .. }) => {
             let (code, said) = ask(client, how, "", text, None).await;
             if code.is_empty() {
                 tally.failures.push(format!(

@@ -212,6 +212,8 @@ pub enum NotUnderstood {
         sqlstate: &'static str,
         /// The server's words for it.
         message: String,
+        /// Where, in characters from 1, where the server would say.
+        position: Option<u32>,
     },
     /// Larger or deeper than the limits allow.
     #[error("{what}")]

@@ -344,3 +344,67 @@ fn what_another_proxy_has_changed_is_known_at_once() {
         .expect_success();
     reader.run("SELECT a FROM shared;").expect_success();
 }
+
+/// What is not there never reaches the server, and the client hears what the server would have said.
+#[test]
+fn a_name_that_is_not_there_is_told_as_the_server_tells_it() {
+    let text = r#"
+import os, psycopg
+direct = psycopg.connect("host=127.0.0.1 user=postgres dbname=shop port=" + os.environ["DIRECT"], autocommit=True)
+proxied = psycopg.connect("", autocommit=True)
+def told(session, text):
+    try:
+        session.execute(text)
+    except psycopg.Error as e:
+        return e.sqlstate, e.diag.message_primary, e.diag.statement_position
+    raise SystemExit("it is there: " + text)
+for text in """select * from nowhere
+select * from public.nowhere
+select * from nosch.t
+select 'é', nocol from orders
+select o.nocol from orders o
+select x.id from orders o
+select nosch.f(1)
+select coalesce(nocol, 1), nosch.f(1) from orders
+select 1::notype
+select null::public.notype
+insert into nowhere values (1)
+insert into orders (nocol) values (1)
+update orders set nocol = 1
+update nowhere set a = 1
+delete from nowhere
+delete from orders where nocol = 1
+merge into nowhere using orders on true when matched then do nothing
+select (select nocol from orders) from customers
+select count(*) from orders order by nocol
+with a as (select 1) select * from b
+explain select * from nowhere
+prepare p as select * from nowhere
+create view v as select * from nowhere
+create table x (a notype)
+drop table nowhere
+drop table public.nowhere
+drop view nowhere
+drop sequence nowhere
+drop materialized view nowhere
+drop index nowhere
+drop table nosch.t
+alter table nowhere add x int
+alter table public.nowhere add x int
+create index on nowhere (id)
+comment on table public.nowhere is 'x'
+truncate nowhere
+copy nowhere to stdout
+vacuum nowhere""".splitlines():
+    expected, said = told(direct, text), told(proxied, text)
+    assert expected == said, (text, expected, said)
+print("done")
+"#;
+    with_house(|house| {
+        let token = house.principal("nora", &["ADMIN ON DATABASE"]);
+        let mut env = house.daypass.env("nora", &token, "shop");
+        env.push(("DIRECT", house.server.port().to_string()));
+        let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(python(text, &env).expect_success(), "done");
+    });
+}

@@ -82,6 +82,8 @@ const CHANGES: &[&str] = &[
     "ALTER FUNCTION {s}.f{n} RENAME TO f{m}",
     "REVOKE EXECUTE ON FUNCTION {s}.f{n} FROM PUBLIC",
     "GRANT EXECUTE ON FUNCTION {s}.f{n} TO PUBLIC",
+    "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {s} FROM PUBLIC",
+    "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {s} TO PUBLIC",
     "CREATE SEQUENCE {s}.q{n}",
     "ALTER SEQUENCE {s}.q{n} OWNED BY {s}.t{m}.a",
     "ALTER SEQUENCE {s}.q{n} OWNED BY NONE",
@@ -256,7 +258,12 @@ async fn what_has_changed_since_makes_up_the_whole() {
             log.remove(0);
         }
         if dice.roll(60) == 0 {
-            let sql = ["VACUUM FREEZE pg_class", "VACUUM FREEZE pg_attribute", "ANALYZE"];
+            // What a migrator has locked would be waited for without an end.
+            let sql = [
+                "VACUUM (FREEZE, SKIP_LOCKED) pg_class",
+                "VACUUM (FREEZE, SKIP_LOCKED) pg_attribute",
+                "ANALYZE (SKIP_LOCKED)",
+            ];
             let sql = sql[usize::try_from(dice.roll(3)).unwrap()];
             query(&mut housekeeper, sql).await.unwrap();
         }

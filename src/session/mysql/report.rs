@@ -106,7 +106,7 @@ fn not_understood(why: &NotUnderstood) -> Report {
             let report = Report::new(1235, STATE, what.clone());
             hint.iter().fold(report, |report, hint| report.hint(hint))
         }
-        NotUnderstood::Undefined { sqlstate, message } => {
+        NotUnderstood::Undefined { sqlstate, message, .. } => {
             let code = match *sqlstate {
                 "42S02" => 1146,
                 "42S22" => 1054,

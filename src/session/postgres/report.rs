@@ -94,7 +94,11 @@ fn not_understood(why: &NotUnderstood) -> Report {
             let report = Report::error("0A000", what.clone());
             hint.iter().fold(report, |report, hint| report.hint(hint))
         }
-        NotUnderstood::Undefined { sqlstate, message } => Report::error(sqlstate, message.clone()),
+        NotUnderstood::Undefined { sqlstate, message, position } => {
+            let mut report = Report::error(sqlstate, message.clone());
+            report.position = *position;
+            report
+        }
         NotUnderstood::TooComplex { what } => Report::error("54001", what.clone()),
     }
 }

@@ -529,6 +529,7 @@ fn delete_from(resolver: &mut Resolver<'_>, name: &Name) -> Parsed<()> {
         None => Err(NotUnderstood::Undefined {
             sqlstate: "42S02",
             message: format!("Unknown table '{}' in MULTI DELETE", name.name),
+            position: None,
         }),
     }
 }

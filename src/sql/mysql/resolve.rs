@@ -119,6 +119,7 @@ fn unknown_column<T>(name: &ColumnName) -> Parsed<T> {
     Err(NotUnderstood::Undefined {
         sqlstate: "42S22",
         message: format!("Unknown column '{shown}{}'", name.column),
+        position: None,
     })
 }
 
@@ -147,6 +148,7 @@ impl<'a> Resolver<'a> {
                 None => Err(NotUnderstood::Undefined {
                     sqlstate: "3D000",
                     message: "No database selected".into(),
+                    position: None,
                 }),
             };
         };
@@ -214,6 +216,7 @@ impl<'a> Resolver<'a> {
             return Err(NotUnderstood::Undefined {
                 sqlstate: "42S02",
                 message: format!("Table '{}.{}' doesn't exist", found.schema, found.name),
+                position: None,
             });
         }
         Ok(Table { alias, database, bound: Bound::Relation(found), columns })
@@ -565,6 +568,7 @@ impl<'a> Resolver<'a> {
         Err(NotUnderstood::Undefined {
             sqlstate: "42S02",
             message: format!("Unknown table '{shown}'"),
+            position: None,
         })
     }
 
@@ -617,6 +621,7 @@ impl<'a> Resolver<'a> {
             return Err(NotUnderstood::Undefined {
                 sqlstate: "42000",
                 message: format!("FUNCTION {}.{} does not exist", found.schema, found.name),
+                position: None,
             });
         };
         if routine.security == Security::Invoker {

@@ -103,6 +103,7 @@ impl Parser<'_> {
             return Err(NotUnderstood::Undefined {
                 sqlstate: "42000",
                 message: format!("PROCEDURE {}.{} does not exist", found.schema, found.name),
+                position: None,
             });
         };
         if routine.security == Security::Invoker {

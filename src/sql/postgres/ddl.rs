@@ -10,6 +10,7 @@ use pg_raw_parse::nodes::{
 use pg_raw_parse::raw::{AlterTableType, ConstrType, DropBehavior, ObjectType, ReindexObjectType};
 
 use super::definitions::is_serial;
+use super::functions::words;
 use super::needs::Target;
 use super::nodes::{
     after_analysis, cluster_statements, database_definitions, from_items, json_expressions, pieces,
@@ -20,6 +21,7 @@ use super::objects::{Naming, naming};
 use super::statement::Kind;
 use super::walk::{Walk, Walked, refuse_temporary, unsupported, unsupported_hint};
 use crate::sql::access::Object;
+use crate::sql::statement::NotUnderstood;
 
 impl<'t> Walk<'t> {
     /// A definition that lives in a schema.
@@ -451,7 +453,8 @@ impl<'t> Walk<'t> {
         self.resolved = true;
         let naming = naming(drop.remove_type);
         for object in drop.objects() {
-            self.object(naming, object, drop.missing_ok)?;
+            let dropped = self.object(naming, object, drop.missing_ok);
+            dropped.map_err(|why| dropping(drop.remove_type, object, why))?;
         }
         if drop.behavior == DropBehavior::DROP_CASCADE {
             // What depends on the object may be in any schema.
@@ -489,6 +492,27 @@ impl<'t> Walk<'t> {
             None => self.object(naming(rename.rename_type), rename.object(), rename.missing_ok)?,
         }
         Ok(kind)
+    }
+}
+
+/// DROP says of a relation what kind it looked for, and not in which schema.
+fn dropping(kind: ObjectType::Type, object: Node<'_>, why: NotUnderstood) -> NotUnderstood {
+    let (word, state) = match kind {
+        ObjectType::OBJECT_TABLE => ("table", "42P01"),
+        ObjectType::OBJECT_VIEW => ("view", "42P01"),
+        ObjectType::OBJECT_SEQUENCE => ("sequence", "42P01"),
+        ObjectType::OBJECT_MATVIEW => ("materialized view", "42P01"),
+        ObjectType::OBJECT_FOREIGN_TABLE => ("foreign table", "42P01"),
+        ObjectType::OBJECT_INDEX => ("index", "42704"),
+        _ => return why,
+    };
+    let name = object.as_node_list().and_then(|list| words(list).last().copied());
+    match (why, name) {
+        (NotUnderstood::Undefined { sqlstate: "42P01", position, .. }, Some(name)) => {
+            let message = format!("{word} \"{name}\" does not exist");
+            NotUnderstood::Undefined { sqlstate: state, message, position }
+        }
+        (why, _) => why,
     }
 }
 

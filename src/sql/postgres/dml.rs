@@ -12,14 +12,14 @@ use pg_raw_parse::raw::{CmdType, OnConflictAction, ReturningOptionKind};
 
 use super::from::alias;
 use super::needs::Target;
-use super::walk::{Item, ItemColumns, Output, Walk, Walked, unsupported};
+use super::walk::{Item, ItemColumns, Output, Walk, Walked, at, unsupported};
 use crate::sql::access::Operation;
 
 impl<'t> Walk<'t> {
     /// The relation that a statement changes: never a CTE, whatever its name.
     fn changed(&mut self, var: Option<&'t RangeVar>) -> Walked<(Target<'t>, Item<'t>)> {
         let Some(var) = var else { return unsupported("A statement names no relation.") };
-        let target = self.relation(var)?;
+        let target = at(var.location, self.relation(var))?;
         let (alias, renamed) = alias(var.alias());
         let item = Item {
             name: alias.unwrap_or(target.name),
@@ -108,7 +108,7 @@ impl<'t> Walk<'t> {
             self.defaults(target, |column| Some(column) != to.name())?;
         }
         self.subscripts(to.indirection())?;
-        self.target_column(operation, target, to.name().unwrap_or_default())
+        at(to.location, self.target_column(operation, target, to.name().unwrap_or_default()))
     }
 
     fn conflict(

@@ -14,7 +14,7 @@ use super::nodes::{
     after_analysis, cluster_statements, database_definitions, from_items, json_expressions, pieces,
     plain_expressions, queries, role_statements, schema_definitions, session_statements,
 };
-use super::walk::{Walk, Walked, unsupported};
+use super::walk::{Walk, Walked, at, unsupported};
 
 impl<'t> Walk<'t> {
     /// Walks an expression, one level deeper. Nothing is an expression too: an absent clause.
@@ -78,8 +78,10 @@ impl<'t> Walk<'t> {
                 Node::MinMaxExpr(minmax) => return self.parts(minmax.args()),
                 Node::GroupingFunc(grouping) => return self.parts(grouping.args()),
                 Node::GroupingSet(set) => return self.parts(set.content()),
-                Node::ColumnRef(reference) => return self.column_ref(reference).map(drop),
-                Node::FuncCall(call) => return self.call(call),
+                Node::ColumnRef(reference) => {
+                    return at(reference.location, self.column_ref(reference).map(drop));
+                }
+                Node::FuncCall(call) => return at(call.location, self.call(call)),
                 Node::SubLink(link) => return self.sub_link(link),
                 Node::CaseExpr(case) => {
                     if !matches!(case.arg(), Node::None) {

@@ -16,7 +16,7 @@ use super::nodes::{
     plain_expressions, queries, role_statements, schema_definitions, session_statements,
 };
 use super::walk::{
-    COLUMNS_MAX, COPY_COST, Item, ItemColumns, JoinColumn, Walk, Walked, unsupported,
+    COLUMNS_MAX, COPY_COST, Item, ItemColumns, JoinColumn, Walk, Walked, at, unsupported,
 };
 use crate::sql::access::Operation;
 use crate::sql::statement::NotUnderstood;
@@ -80,7 +80,7 @@ impl<'t> Walk<'t> {
             };
             return Ok(Item::derived(shown, names, cte.open));
         }
-        let target = self.relation(var)?;
+        let target = at(var.location, self.relation(var))?;
         self.needs.any_column(Operation::Select, target);
         Ok(Item {
             name: shown,

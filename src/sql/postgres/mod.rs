@@ -84,7 +84,7 @@ pub fn analyse(
     // gets a refusal, and no other session notices.
     catch_unwind(AssertUnwindSafe(|| {
         let tree = pg_raw_parse::parse(text).map_err(|error| refused(text, &error))?;
-        statement::message(text, &tree, scope, &measured)
+        statement::message(text, &tree, scope, &measured).map_err(|why| walk::placed(text, why))
     }))
     .unwrap_or_else(|_| walk::unsupported("The statement could not be read."))
 }

@@ -258,7 +258,9 @@ impl<'t> Walk<'t> {
             return Ok(Some(target));
         }
         if !missing_ok {
-            return undefined("42P01", format!("relation \"{name}\" does not exist"));
+            let shown = schema.map(|schema| format!("{schema}.{name}"));
+            let shown = shown.as_deref().unwrap_or(name);
+            return undefined("42P01", format!("relation \"{shown}\" does not exist"));
         }
         match schema {
             Some(schema) => self.missing(schema),

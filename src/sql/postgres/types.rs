@@ -7,7 +7,7 @@ use super::needs::Target;
 use super::overload::{Argument, may_become};
 use super::rivals::Rivals;
 use super::special::names_objects;
-use super::walk::{Walk, Walked, undefined, unsupported};
+use super::walk::{Walk, Walked, at, undefined, unsupported};
 use crate::sql::access::Operation;
 use crate::sql::catalog::{Operator, Routine, TypeId};
 
@@ -154,6 +154,10 @@ impl<'t> Walk<'t> {
     /// Types need nothing of their own: only a superuser makes a base type, and an enum has no code. Names
     /// are resolved all the same, so that one that the catalog does not have is refused here.
     pub(super) fn type_name(&mut self, name: &'t TypeName) -> Walked {
+        at(name.location, self.named_type(name))
+    }
+
+    fn named_type(&mut self, name: &'t TypeName) -> Walked {
         for modifier in name.typmods() {
             self.part(modifier)?;
         }

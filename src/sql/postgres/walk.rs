@@ -45,7 +45,32 @@ pub(super) fn unsupported_hint<T>(what: impl Into<String>, hint: impl Into<Strin
 
 /// A name that the server would not find either.
 pub(super) fn undefined<T>(sqlstate: &'static str, message: impl Into<String>) -> Walked<T> {
-    Err(NotUnderstood::Undefined { sqlstate, message: message.into() })
+    Err(NotUnderstood::Undefined { sqlstate, message: message.into(), position: None })
+}
+
+/// Says where a name that is not there stands: at the node whose reading failed. In bytes from 1, of a text that
+/// [`placed`] knows.
+pub(super) fn at<T>(location: i32, result: Walked<T>) -> Walked<T> {
+    result.map_err(|why| match why {
+        NotUnderstood::Undefined { sqlstate, message, position: None } => {
+            let position = u32::try_from(location).ok().map(|at| at.saturating_add(1));
+            NotUnderstood::Undefined { sqlstate, message, position }
+        }
+        other => other,
+    })
+}
+
+/// The same with its place counted in characters, as the server counts.
+pub(super) fn placed(text: &str, why: NotUnderstood) -> NotUnderstood {
+    match why {
+        NotUnderstood::Undefined { sqlstate, message, position: Some(bytes) } => {
+            let before = usize::try_from(bytes - 1).ok().and_then(|bytes| text.get(..bytes));
+            let characters = before.and_then(|before| u32::try_from(before.chars().count()).ok());
+            let position = characters.map(|before| before.saturating_add(1));
+            NotUnderstood::Undefined { sqlstate, message, position }
+        }
+        other => other,
+    }
 }
 
 /// Columns of a query, a function or another source that is not a relation.
