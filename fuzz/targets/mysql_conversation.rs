@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use daypass::session::mysql::SessionLimits;
+use daypass::session::machine::SessionLimits;
 use daypass::sql::Engine;
 use daypass::sql::mysql::{Flavour, ParseLimits};
 use daypass::wire::Limits;
