@@ -287,6 +287,13 @@ fn log(server: &Mysql) -> Vec<Session> {
     sessions.into_values().collect()
 }
 
+/// What tools send that cannot be run here.
+const WRITTEN: [(&str, &str); 3] = [
+    ("DBeaver", include_str!("../clients/mysql/dbeaver.sql")),
+    ("Workbench", include_str!("../clients/mysql/workbench.sql")),
+    ("Connector/J", include_str!("../clients/mysql/connectorj.sql")),
+];
+
 /// A tool that cannot be run here: its statements, in a file, all of one connection.
 fn written(text: &str) -> Session {
     let statement = |block: &str| {
@@ -299,8 +306,8 @@ fn written(text: &str) -> Session {
     Session { schema: Some("shop".into()), sent }
 }
 
-/// What the server says to an account that holds what READ on the schema gives: its error for each.
-fn servers_word(server: &Mysql, session: &Session) -> Vec<Option<String>> {
+/// What somebody is told who says it all again: the error for each.
+fn replayed(door: &Door<'_>, session: &Session) -> Vec<Option<String>> {
     let mut script = String::new();
     let mut lines = Vec::new();
     let mut line = 1;
@@ -316,9 +323,8 @@ fn servers_word(server: &Mysql, session: &Session) -> Vec<Option<String>> {
         line += count;
         writeln!(script, "{text};").unwrap();
     }
-    let mut account = vec!["-ureader", "-psecret"];
-    account.extend(session.schema.as_deref().map(|_| "-Dshop"));
-    let found = errors(server, &account, &script);
+    let schema: Vec<_> = session.schema.as_deref().into_iter().collect();
+    let found = errors(door.client("", &schema), &script);
     lines
         .into_iter()
         .map(|lines| found.range(lines).map(|(_, error)| error.clone()).next())
@@ -338,21 +344,19 @@ fn judge(product: Product) {
         assert!(!found.is_empty(), "{name} reached no server");
         sessions.extend(found.into_iter().map(|session| (name.clone(), session)));
     }
-    for (name, text) in [
-        ("DBeaver", include_str!("../clients/mysql/dbeaver.sql")),
-        ("Workbench", include_str!("../clients/mysql/workbench.sql")),
-        ("Connector/J", include_str!("../clients/mysql/connectorj.sql")),
-    ] {
+    for (name, text) in WRITTEN {
         sessions.push((name.to_owned(), written(text)));
     }
 
     let known =
         |list: &[(&str, &str)], text: &str| list.iter().any(|(part, _)| text.contains(part));
+    // With what READ on the schema gives.
+    let reader = Door { user: "reader", ..Door::direct(&server) };
     let (mut both, mut stricter, mut looser) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut judged = 0;
     for (tool, session) in &sessions {
         let ours = session.decide("READ ON SCHEMA shop", (&catalog, &settings));
-        let servers = servers_word(&server, session);
+        let servers = replayed(&reader, session);
         for ((sent, ours), server) in session.sent.iter().zip(ours).zip(servers) {
             judged += 1;
             let refused = is_refusal(server.as_ref());
@@ -429,6 +433,17 @@ fn through(product: Product) {
         let said = |part: &str| output.stderr.contains(part);
         assert!(output.status != 0 && said(refused), "{name}: {}", output.stderr);
         assert!(said("Ask for it here: CALL daypass.request('"), "{name}: {}", output.stderr);
+    }
+    let (catalog, settings) = load(&house.server);
+    for (name, text) in WRITTEN {
+        let session = written(text);
+        let decided = session.decide("READ ON SCHEMA shop", (&catalog, &settings));
+        let told = replayed(&door, &session);
+        for ((sent, decided), told) in session.sent.iter().zip(decided).zip(told) {
+            let denied = told.as_ref().is_some_and(|told| told.contains("Ask for it here: CALL"));
+            let expected = matches!(decided, Verdict::Denied(_));
+            assert_eq!(denied, expected, "{name}: {}: {decided:?} {told:?}", sent.text);
+        }
     }
     let purged = (product == Product::Mysql).then_some("--set-gtid-purged=OFF");
     for options in [&["--no-tablespaces"][..], &["--single-transaction", "--no-tablespaces"]] {
