@@ -62,6 +62,84 @@ pub(super) fn packets(folder: &mut Folder) {
     }
 }
 
+fn query(text: &str) -> (u8, Vec<u8>) {
+    (0x03, text.as_bytes().to_vec())
+}
+
+/// What clients send, a session each.
+fn sessions() -> Vec<Vec<(u8, Vec<u8>)>> {
+    let id = |rest: &[u8]| [&[1, 0, 0, 0][..], rest].concat();
+    let execute = |cursor: u8, rest: &[u8]| (0x17, id(&[&[cursor, 1, 0, 0, 0][..], rest].concat()));
+    let mut file = vec![query("LOAD DATA LOCAL INFILE '/tmp/a' INTO TABLE t1")];
+    file.push(query("SELECT a FROM t1"));
+    let prepared = vec![
+        (0x16, b"SELECT a FROM t1 WHERE b = ?".to_vec()),
+        (0x18, id(b"\0\0piece")),
+        execute(0, b"\0\x01\xfc\0"),
+        execute(1, b"\0\x01\x03\0\x2a\0\0\0"),
+        (0x1c, id(&[2, 0, 0, 0])),
+        (0x1a, id(b"")),
+        (0x19, id(b"")),
+        (0x01, Vec::new()),
+    ];
+    let others = vec![
+        (0x02, b"crm".to_vec()),
+        query("SELECT z FROM t1"),
+        (0x04, b"t1\0".to_vec()),
+        (0x0e, Vec::new()),
+        (0x1b, vec![0, 0]),
+        (0x0c, vec![8, 0, 0, 0]),
+        (0x1f, Vec::new()),
+        query("SELECT d FROM shop.secret"),
+    ];
+    let texts = [
+        "SELECT a FROM t1; SELECT b FROM t1; INSERT INTO t1 (a) VALUES (1)",
+        "CALL p(); SELECT a FROM t1",
+        "CALL daypass.grants()",
+        "CALL daypass.explain('SELECT d FROM secret')",
+        "KILL QUERY 8",
+        "CREATE TABLE t9 (a int)",
+        "SELECT a FROM t9",
+        "DROP DATABASE crm",
+    ];
+    let stories: [&[&str]; 4] = [
+        &["BEGIN", "SELECT a FROM t1", "SELECT d FROM secret", "ROLLBACK"],
+        &["SET sql_mode = 'ANSI_QUOTES'", "SELECT \"a\" FROM t1", "SET sql_mode = @x", "SELECT 1"],
+        &["USE crm; SELECT z FROM t1", "USE shop", "SET NAMES latin1", "SELECT a FROM t1"],
+        &[
+            "PREPARE s FROM 'SELECT a FROM t1'",
+            "EXECUTE s",
+            "CREATE TEMPORARY TABLE t2 (x int)",
+            "DROP TABLE t2",
+        ],
+    ];
+    let mut list = vec![file, prepared, others];
+    list.push(texts.map(query).into());
+    list.extend(stories.map(|story| story.iter().map(|text| query(text)).collect()));
+    list
+}
+
+/// Sessions under each grant: settled, amid what else happens, and with a server that says anything.
+pub(super) fn conversation(folder: &mut Folder) {
+    for session in sessions() {
+        let mut body = Vec::new();
+        for (code, rest) in &session {
+            command::write(&mut body, *code, rest);
+        }
+        for choice in [1, 2 | 4, 3 | 4 | 8, 3 | 64] {
+            folder.add(&write(&body, &[9, 40], &[0, 0, 2, 0, 8, 0, 1, 0, 4, choice]));
+            let happening = [1, 2 << 3 | 2, 5, 4, 3, 6, 2 << 3 | 2, 0];
+            let choices = [&happening[..], &[0, 0, 8, 0, 1, 0, 0, 0, 6, choice]].concat();
+            folder.add(&write(&body, &[9, 40, 60], &choices));
+        }
+        let mut told = messages(1, &[b"\0\0\0\x02\0\0\0"]);
+        told.extend(messages(1, &[b"\xff\x51\x04#42000no"]));
+        let cut = u16::try_from(body.len()).expect("short");
+        let both = [&body[..], &told].concat();
+        folder.add(&write(&both, &[cut], &[0, 0, 0, 0, 0, 0, 0, 0, 1, 1 | 4]));
+    }
+}
+
 fn all() -> Capabilities {
     Capabilities::PASSED.without(Capabilities::BULK)
 }

@@ -67,6 +67,7 @@ fn main() {
     privilege(&mut Folder::of(&root, "privilege"));
     mysql_seeds::packets(&mut Folder::of(&root, "mysql_packets"));
     mysql_seeds::replies(&mut Folder::of(&root, "mysql_replies"));
+    mysql_seeds::conversation(&mut Folder::of(&root, "mysql_conversation"));
     let mut analyser = Folder::of(&root, "analyser");
     for text in statements() {
         analyser.add(text.as_bytes());

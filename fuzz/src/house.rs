@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use daypass::audit::record::{AuditRecord, Client, Kind, Verdict};
+use daypass::audit::record::{AuditRecord, Client};
 use daypass::audit::redact;
 use daypass::grant::snapshot::HeldGrants;
 use daypass::grant::{Grant, Revocation};
@@ -21,6 +21,7 @@ use daypass::wire::Limits;
 use daypass::wire::postgres::frame::header;
 
 use crate::server::{POISON, Server};
+use crate::simulation::check_records;
 use crate::{CATALOG, NOW, grant};
 
 /// The session's grants at the start, by choice.
@@ -60,7 +61,7 @@ impl House {
     pub fn new(grants: u8, failing: &[u8]) -> Self {
         let held = match GRANTS[usize::from(grants) % GRANTS.len()] {
             "" => Vec::new(),
-            privileges => vec![grant("g_0", privileges, NOW, 1_000)],
+            privileges => vec![grant(Engine::Postgres, "g_0", privileges, NOW, 1_000)],
         };
         let facts = Facts {
             session: "s_1".into(),
@@ -252,7 +253,7 @@ impl House {
             5 => {
                 let privileges = GRANTS[1 + usize::from(choice >> 3) % 3];
                 let id = format!("g_{}", self.grants.len());
-                self.grants.push(grant(&id, privileges, self.now, 120));
+                self.grants.push(grant(Engine::Postgres, &id, privileges, self.now, 120));
                 self.publish();
             }
             6 => self.machine.on_cancel(&mut self.out),
@@ -279,19 +280,7 @@ impl House {
     pub fn end(mut self) {
         self.machine.end(self.now, "the client went", &mut self.out);
         self.audit.append(&mut self.out.audit);
-        let mut allowed = 0;
-        for record in &self.audit {
-            let (Some(Verdict::Allow), Some(number)) = (record.decision, record.statement) else {
-                continue;
-            };
-            allowed += 1;
-            let of_it = |other: &&AuditRecord| {
-                other.kind == Kind::Result && other.statement == Some(number)
-            };
-            assert_eq!(self.audit.iter().filter(of_it).count(), 1, "results of {number}");
-        }
-        let results = self.audit.iter().filter(|record| record.kind == Kind::Result).count();
-        assert_eq!(results, allowed, "a result without its decision");
+        let allowed = check_records(&self.audit);
         assert!(self.server.ran <= allowed, "a statement ran without a record");
     }
 

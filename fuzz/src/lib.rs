@@ -3,7 +3,11 @@
 
 pub mod house;
 pub mod input;
+#[path = "../../src/session/mysql/tests/world/mod.rs"]
+pub mod mysql_world;
 pub mod server;
+#[path = "../../src/session/simulation.rs"]
+pub mod simulation;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -132,13 +136,19 @@ pub fn path() -> Vec<Box<str>> {
     vec!["pg_catalog".into(), "public".into()]
 }
 
-/// A grant of `alice` from [`NOW`] on, for so many seconds.
-pub fn grant(id: &str, privileges: &str, from: Timestamp, seconds: u64) -> Arc<Grant> {
+/// A grant of `alice` on the database `shop`, for so many seconds.
+pub fn grant(
+    engine: Engine,
+    id: &str,
+    privileges: &str,
+    from: Timestamp,
+    seconds: u64,
+) -> Arc<Grant> {
     Arc::new(Grant {
         id: GrantId(id.into()),
         principal: principal(),
         database: "shop".into(),
-        privileges: parse_list(privileges, Engine::Postgres, "shop").expect("good privileges"),
+        privileges: parse_list(privileges, engine, "shop").expect("good privileges"),
         not_before: from,
         expires: from + Duration::from_secs(seconds),
         reason: "fuzz".into(),

@@ -65,6 +65,11 @@ impl Denial {
     /// One line: `no live grant allows SELECT (email) ON public.customers`. At most
     /// [`MESSAGE_BYTES_MAX`].
     pub fn message(&self, engine: Engine) -> String {
+        self.message_within(engine, MESSAGE_BYTES_MAX)
+    }
+
+    /// The same in at most so many bytes.
+    pub fn message_within(&self, engine: Engine, bytes_max: usize) -> String {
         if self.unknown {
             return "the proxy could not reach its store for too long, so nothing is allowed"
                 .into();
@@ -74,7 +79,7 @@ impl Denial {
             return "there is no live grant on this database".into();
         }
         let texts = privileges.iter().map(|privilege| privilege.display(engine).to_string());
-        let mut text = Capped::new("no live grant allows ", MESSAGE_BYTES_MAX);
+        let mut text = Capped::new("no live grant allows ", bytes_max);
         text.list(texts, "; ");
         text.finish()
     }

@@ -22,6 +22,11 @@ impl House {
     pub fn start(product: Product, listener: &str) -> Self {
         let server = Mysql::start(product);
         server.sql(SCHEMA);
+        Self::before(server, listener)
+    }
+
+    /// Starts a proxy before a server.
+    pub fn before(server: Mysql, listener: &str) -> Self {
         let made = server.certificates();
         let tls = format!(
             "tls = {{ certificate-file = {:?}, key-file = {:?} }}\n{listener}",

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,9 +54,6 @@ const STRICTER: [(&str, &str); 11] = [
         "MySQL does not ask for a column that is then not used",
     ),
 ];
-
-/// The account whose rights are a case's.
-const PROBE: [&str; 2] = ["-u", "probe"];
 
 struct Case {
     text: String,
@@ -268,12 +266,17 @@ struct Run {
     role: String,
 }
 
-/// Errors by line of a script that was run as that account.
-pub(super) fn errors(server: &Mysql, account: &[&str], script: &str) -> BTreeMap<usize, String> {
+/// The command line as the account whose rights are a case's.
+fn probe(server: &Mysql) -> Command {
     let mut command = mysql_client(server.product());
-    command.args(account);
-    command.args(["--batch", "--force", "--comments", "--socket"]);
-    let Output { stderr, .. } = run(command.arg(server.socket()), script);
+    command.args(["-u", "probe", "--socket"]).arg(server.socket());
+    command
+}
+
+/// Errors by line of a script that a command line runs.
+pub(super) fn errors(mut client: Command, script: &str) -> BTreeMap<usize, String> {
+    client.args(["--batch", "--force", "--comments"]);
+    let Output { stderr, .. } = run(&mut client, script);
     let mut found = BTreeMap::new();
     for line in stderr.lines() {
         // ERROR 1142 (42000) at line 7: …
@@ -345,7 +348,7 @@ fn judge(product: Product) {
         at_line.insert(n, line + 1..=line + 1 + long);
         line += 3 + long;
     }
-    let found = errors(&server, &PROBE, &script);
+    let found = errors(probe(&server), &script);
     let mut outcomes: BTreeMap<usize, Option<String>> = BTreeMap::new();
     for (n, lines) in at_line {
         outcomes.insert(n, found.range(lines).map(|(_, error)| error.clone()).next());
@@ -354,7 +357,7 @@ fn judge(product: Product) {
         server.sql(SCHEMA);
         let text = &cases[run.case].text;
         let script = format!("SET ROLE {}; USE shop;\n{text};\n", run.role);
-        outcomes.insert(n, errors(&server, &PROBE, &script).into_values().next());
+        outcomes.insert(n, errors(probe(&server), &script).into_values().next());
     }
 
     let mut allowed_too_much = Vec::new();

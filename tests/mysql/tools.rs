@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::house::House;
 use crate::oracle::{errors, is_refusal, load};
 use crate::support::{
     Mysql, Product, mysql_tool, products_available, run, tool_of_java, tool_of_node, tool_of_python,
@@ -170,13 +171,40 @@ impl Session {
 /// A name for what is run, the command, and what it reads.
 type Tool = (String, Command, String);
 
-/// What runs as `everything` at the server.
-fn tools(server: &Mysql) -> Vec<Tool> {
-    let port = server.port().to_string();
-    let address = ["-h127.0.0.1", "-ueverything", "-psecret"].map(str::to_owned);
+/// Where a tool goes, and as whom.
+struct Door<'a> {
+    product: Product,
+    port: u16,
+    user: &'a str,
+    secret: &'a str,
+}
+
+impl Door<'_> {
+    /// The server itself, for somebody who may do everything.
+    fn direct(server: &Mysql) -> Self {
+        Self {
+            product: server.product(),
+            port: server.port(),
+            user: "everything",
+            secret: "secret",
+        }
+    }
+
+    /// A program of the product's own.
+    fn client(&self, name: &str, options: &[&str]) -> Command {
+        let mut command = mysql_tool(self.product, name);
+        command.args(["-h127.0.0.1".to_owned(), format!("-P{}", self.port)]);
+        command.args([format!("-u{}", self.user), format!("-p{}", self.secret)]);
+        command.args(options);
+        command
+    }
+}
+
+/// What runs there.
+fn tools(door: &Door<'_>) -> Vec<Tool> {
+    let port = door.port.to_string();
     let client = |name: &str, options: &[&str]| {
-        let mut command = mysql_tool(server.product(), name);
-        command.args(&address).arg(format!("-P{port}")).args(options);
+        let command = door.client(name, options);
         let shown = format!("{name} {}", options.join(" "));
         (shown.trim_end().to_owned(), command, String::new())
     };
@@ -194,10 +222,12 @@ fn tools(server: &Mysql) -> Vec<Tool> {
     list.push(client("admin", &["status"]));
     list.push(client("admin", &["variables"]));
     list.push(client("check", &["shop"]));
-    let (name, command, _) = client("", &["--force", "shop"]);
+    let (name, mut command, _) = client("", &["--force", "shop"]);
+    // MySQL's reads its own commands only when it is told to.
+    command.args((door.product == Product::Mysql).then_some("--commands"));
     let said = "\\#\nuse shop\nstatus\nselect * from orders;\nshow warnings;\n\\W\nselect 1/0;\nhelp contents\n";
     list.push((name, command, said.to_owned()));
-    let whom = ["127.0.0.1", &port, "everything", "secret", "shop"];
+    let whom = ["127.0.0.1", &port, door.user, door.secret, "shop"];
     for (script, more) in [
         ("dbapi.py", Some("pymysql")),
         ("dbapi.py", Some("MySQLdb")),
@@ -214,7 +244,7 @@ fn tools(server: &Mysql) -> Vec<Tool> {
     list.push(("mysql2.js".into(), command, String::new()));
     let mut command = tool_of_java("Jdbc.java");
     let url = format!("jdbc:mariadb://127.0.0.1:{port}/shop?allowPublicKeyRetrieval=true");
-    command.args([&url, "everything", "secret", "shop"]);
+    command.args([&url, door.user, door.secret, "shop"]);
     list.push(("Jdbc.java".into(), command, String::new()));
     list
 }
@@ -257,6 +287,13 @@ fn log(server: &Mysql) -> Vec<Session> {
     sessions.into_values().collect()
 }
 
+/// What tools send that cannot be run here.
+const WRITTEN: [(&str, &str); 3] = [
+    ("DBeaver", include_str!("../clients/mysql/dbeaver.sql")),
+    ("Workbench", include_str!("../clients/mysql/workbench.sql")),
+    ("Connector/J", include_str!("../clients/mysql/connectorj.sql")),
+];
+
 /// A tool that cannot be run here: its statements, in a file, all of one connection.
 fn written(text: &str) -> Session {
     let statement = |block: &str| {
@@ -269,8 +306,8 @@ fn written(text: &str) -> Session {
     Session { schema: Some("shop".into()), sent }
 }
 
-/// What the server says to an account that holds what READ on the schema gives: its error for each.
-fn servers_word(server: &Mysql, session: &Session) -> Vec<Option<String>> {
+/// What somebody is told who says it all again: the error for each.
+fn replayed(door: &Door<'_>, session: &Session) -> Vec<Option<String>> {
     let mut script = String::new();
     let mut lines = Vec::new();
     let mut line = 1;
@@ -286,9 +323,8 @@ fn servers_word(server: &Mysql, session: &Session) -> Vec<Option<String>> {
         line += count;
         writeln!(script, "{text};").unwrap();
     }
-    let mut account = vec!["-ureader", "-psecret"];
-    account.extend(session.schema.as_deref().map(|_| "-Dshop"));
-    let found = errors(server, &account, &script);
+    let schema: Vec<_> = session.schema.as_deref().into_iter().collect();
+    let found = errors(door.client("", &schema), &script);
     lines
         .into_iter()
         .map(|lines| found.range(lines).map(|(_, error)| error.clone()).next())
@@ -301,28 +337,26 @@ fn judge(product: Product) {
     server.sql("SET GLOBAL log_output = 'TABLE'; TRUNCATE mysql.general_log");
     let (catalog, settings) = load(&server);
     let mut sessions = Vec::new();
-    for (name, mut command, input) in tools(&server) {
+    for (name, mut command, input) in tools(&Door::direct(&server)) {
         let output = run(&mut command, &input);
         assert_eq!(output.status, 0, "{name}: {} {}", output.stdout, output.stderr);
         let found = log(&server);
         assert!(!found.is_empty(), "{name} reached no server");
         sessions.extend(found.into_iter().map(|session| (name.clone(), session)));
     }
-    for (name, text) in [
-        ("DBeaver", include_str!("../clients/mysql/dbeaver.sql")),
-        ("Workbench", include_str!("../clients/mysql/workbench.sql")),
-        ("Connector/J", include_str!("../clients/mysql/connectorj.sql")),
-    ] {
+    for (name, text) in WRITTEN {
         sessions.push((name.to_owned(), written(text)));
     }
 
     let known =
         |list: &[(&str, &str)], text: &str| list.iter().any(|(part, _)| text.contains(part));
+    // With what READ on the schema gives.
+    let reader = Door { user: "reader", ..Door::direct(&server) };
     let (mut both, mut stricter, mut looser) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut judged = 0;
     for (tool, session) in &sessions {
         let ours = session.decide("READ ON SCHEMA shop", (&catalog, &settings));
-        let servers = servers_word(&server, session);
+        let servers = replayed(&reader, session);
         for ((sent, ours), server) in session.sent.iter().zip(ours).zip(servers) {
             judged += 1;
             let refused = is_refusal(server.as_ref());
@@ -355,18 +389,15 @@ fn judge(product: Product) {
 fn restore(product: Product) {
     let server = Mysql::start(product);
     server.sql(SCHEMA);
-    let whom = ["-h127.0.0.1", "-ueverything", "-psecret"];
-    let port = format!("-P{}", server.port());
-    let mut dump = mysql_tool(product, "dump");
-    dump.args(whom).args([&port, "--routines", "--events"]);
+    let door = Door::direct(&server);
+    let mut dump = door.client("dump", &["--routines", "--events"]);
     // A server does not take its own back.
     dump.args((product == Product::Mysql).then_some("--set-gtid-purged=OFF"));
     dump.args(["--databases", "shop"]);
     let dumped = run(&mut dump, "").expect_success();
     server.sql("SET GLOBAL log_output = 'TABLE'; TRUNCATE mysql.general_log");
     let (catalog, settings) = load(&server);
-    let mut client = mysql_tool(product, "");
-    run(client.args(whom).arg(&port), &dumped).expect_success();
+    run(&mut door.client("", &[]), &dumped).expect_success();
     let mut count = 0;
     for session in log(&server) {
         let verdicts = session.decide("ADMIN ON DATABASE", (&catalog, &settings));
@@ -376,6 +407,75 @@ fn restore(product: Product) {
         }
     }
     assert!(count > 40, "{count} statements of a dump");
+}
+
+/// The same through the proxy, by somebody with READ on the schema, without a second lock.
+fn through(product: Product) {
+    let server = Mysql::start(product);
+    server.sql(SCHEMA);
+    let house = House::before(server, "");
+    let token = house.principal("alice", &["READ ON SCHEMA shop"]);
+    let direct = Door::direct(&house.server);
+    let door = Door { port: house.daypass.mysql_port(), user: "alice", secret: &token, ..direct };
+    for (name, mut command, input) in tools(&door) {
+        let output = run(&mut command, &input);
+        // As an account would be that has no more than that, or which sees that there are routines.
+        let refused = match &*name {
+            "dump --routines shop" => Some("SHOW CREATE FUNCTION"),
+            "dump --events shop" => Some("show events"),
+            "dump --single-transaction shop" if product == Product::Mysql => Some("FLUSH"),
+            _ => None,
+        };
+        let Some(refused) = refused else {
+            assert_eq!(output.status, 0, "{name}: {} {}", output.stdout, output.stderr);
+            continue;
+        };
+        let said = |part: &str| output.stderr.contains(part);
+        assert!(output.status != 0 && said(refused), "{name}: {}", output.stderr);
+        assert!(said("Ask for it here: CALL daypass.request('"), "{name}: {}", output.stderr);
+    }
+    let (catalog, settings) = load(&house.server);
+    for (name, text) in WRITTEN {
+        let session = written(text);
+        let decided = session.decide("READ ON SCHEMA shop", (&catalog, &settings));
+        let told = replayed(&door, &session);
+        for ((sent, decided), told) in session.sent.iter().zip(decided).zip(told) {
+            let denied = told.as_ref().is_some_and(|told| told.contains("Ask for it here: CALL"));
+            let expected = matches!(decided, Verdict::Denied(_));
+            assert_eq!(denied, expected, "{name}: {}: {decided:?} {told:?}", sent.text);
+        }
+    }
+    let purged = (product == Product::Mysql).then_some("--set-gtid-purged=OFF");
+    for options in [&["--no-tablespaces"][..], &["--single-transaction", "--no-tablespaces"]] {
+        let dump = |door: &Door<'_>| {
+            let mut command = door.client("dump", options);
+            let dumped = run(command.args(purged).arg("shop"), "").expect_success();
+            let lines = dumped.lines().filter(|line| !line.starts_with("--"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (expected, found) = (dump(&direct), dump(&door));
+        assert!(expected.iter().any(|line| line.contains("TRIGGER")), "{expected:?}");
+        assert_eq!(found, expected, "{options:?}");
+    }
+    for client in products_available().into_iter().filter(|client| *client != product) {
+        let mut dump = Door { product: client, ..door }.client("dump", &["--no-tablespaces"]);
+        // MySQL's asks for what MariaDB does not have.
+        dump.args((client == Product::Mysql).then_some("--column-statistics=0"));
+        let dumped = run(dump.arg("shop"), "").expect_success();
+        assert!(dumped.contains("(1,1,2.50,"), "{dumped}");
+    }
+}
+
+#[test]
+fn tools_go_through_the_proxy_to_mariadb() {
+    through(Product::MariaDb);
+}
+
+#[test]
+fn tools_go_through_the_proxy_to_mysql() {
+    if products_available().contains(&Product::Mysql) {
+        through(Product::Mysql);
+    }
 }
 
 #[test]

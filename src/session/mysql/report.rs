@@ -9,7 +9,7 @@ use crate::session::trail::Facts;
 use crate::sql::access::{Access, Columns, Object};
 use crate::sql::statement::NotUnderstood;
 use crate::upstream::UpstreamError;
-use crate::wire::mysql::report::Report;
+use crate::wire::mysql::report::{MESSAGE_BYTES_MAX, Report};
 
 const STATE: &str = "42000";
 
@@ -73,10 +73,14 @@ pub(super) fn report(refusal: &Refusal, facts: &Facts) -> Report {
 /// How long the ready-made request asks for.
 const SUGGESTED: Duration = Duration::from_secs(30 * 60);
 
+/// What is missing is told that far at least.
+const MISSING_BYTES_MIN: usize = 120;
+
 const ASK_AGAIN: &str =
     "CALL daypass.grants() lists what you hold; CALL daypass.help() tells how to ask for more.";
 
-/// The way to ask stands before what is held: a client keeps only the start of a long sentence.
+/// The way to ask stands before what is held: a client keeps only the start of a long sentence. What is missing may
+/// take what the way to ask leaves of it.
 fn denied(denial: &Denial, facts: &Facts) -> Report {
     let engine = facts.engine;
     // Without any grant the first that is missing is one, whichever: it has no number of its own.
@@ -90,9 +94,10 @@ fn denied(denial: &Denial, facts: &Facts) -> Report {
         _ => 1227,
     };
     let lines = denial.request_lines(&facts.database, engine, SUGGESTED);
-    Report::new(code, STATE, format!("permission denied: {}", denial.message(engine)))
-        .detail(format!("Ask for it here: {}", lines.sql))
-        .hint(denial.detail(engine))
+    let (start, ask) = ("permission denied: ", format!("Ask for it here: {}", lines.sql));
+    let left = MESSAGE_BYTES_MAX.saturating_sub(start.len() + ". ".len() + ask.len());
+    let missing = denial.message_within(engine, left.max(MISSING_BYTES_MIN));
+    Report::new(code, STATE, format!("{start}{missing}")).detail(ask).hint(denial.detail(engine))
 }
 
 fn say(ended: &Ended) -> String {

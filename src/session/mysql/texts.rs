@@ -87,8 +87,7 @@ impl Conversation {
     ) {
         let statements = &analysis.statements;
         let [first, ..] = statements.as_slice() else {
-            let told = Report::new(1065, "42000", "Query was empty");
-            Self::refuse_with(&told, said.sequence, out);
+            self.answer_empty(said, out);
             return;
         };
         let mut more = Vec::with_capacity(statements.len());
@@ -138,6 +137,16 @@ impl Conversation {
             return;
         }
         self.forward_statements(said, analysis, meaning, (&permit, runs), out);
+    }
+
+    /// A text without a statement. Comments are done, and of them those that another server would have read.
+    fn answer_empty(&self, said: Said<'_>, out: &mut Output) {
+        if said.text.iter().all(|byte| byte.is_ascii_whitespace() || *byte == b';') {
+            let told = Report::new(1065, "42000", "Query was empty");
+            Self::refuse_with(&told, said.sequence, out);
+        } else {
+            self.say_okay(said.sequence, out);
+        }
     }
 
     /// Records that the statements of a message may run.

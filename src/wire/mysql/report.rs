@@ -19,7 +19,7 @@ pub struct Report {
 }
 
 /// MySQL's longest sentence (MYSQL_ERRMSG_SIZE less its end), bytes; clients keep no more.
-const MESSAGE_BYTES_MAX: usize = 511;
+pub const MESSAGE_BYTES_MAX: usize = 511;
 
 impl Report {
     /// An error.

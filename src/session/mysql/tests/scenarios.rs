@@ -250,3 +250,16 @@ fn what_a_statement_would_need_is_explained_without_running_it() {
     let records = ["allow SELECT", "Ok 2", "allow CALL", "Ok 3", "deny CALL 42000"];
     assert_eq!(house.records(), records);
 }
+
+#[test]
+fn a_text_of_comments_alone_is_done_and_an_empty_one_is_not() {
+    let mut house = reads();
+    for text in ["/*!80000 SET SESSION x = 0 */", "-- nothing", "/* ; */;"] {
+        assert_eq!(house.ask(text), "ok 0", "{text}");
+    }
+    for text in ["", "  ", " ; "] {
+        assert!(house.ask(text).starts_with("1065 42000"), "{text}");
+    }
+    assert!(house.server.got.is_empty());
+    assert_eq!(house.records(), [""; 0]);
+}
