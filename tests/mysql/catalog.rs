@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Mysql, Product, products_available};
+use crate::support::{Config, Daypass, Mysql, Product, eventually, products_available};
 use daypass::sql::mysql::catalog::{Catalog, Security, Table, TableKind, View};
 use daypass::sql::mysql::{CharacterSet, Flavour, SqlMode};
 use daypass::upstream::client::Bounds;
@@ -248,4 +248,22 @@ async fn a_connection_that_was_lost_is_made_anew() {
         assert!(fresh.version > version);
         assert_eq!(columns(&fresh, "shop.later"), [("a", false)]);
     }
+}
+
+#[test]
+fn the_log_says_once_why_names_cannot_be_read() {
+    let server = Mysql::start(Product::MariaDb);
+    server.sql("CREATE USER weak@'%'; GRANT SELECT ON shop.* TO weak@'%'");
+    let daypass = Daypass::start(Config::new().mysql_listener("shop", "").database(&format!(
+        "name = \"shop\"\nengine = \"mysql\"\nprimary = \"{}\"\nsecond-lock = \"none\"\n",
+        server.url("weak")
+    )));
+    eventually("the third try", || {
+        (server.statements().matches("FROM mysql.func").count() >= 3).then_some(())
+    });
+    let log = daypass.log();
+    let said: Vec<&str> =
+        log.lines().filter(|line| line.contains("the catalog cannot be read")).collect();
+    let [said] = said.as_slice() else { panic!("{log}") };
+    assert!(said.contains("1142") && said.contains("s.sock"), "{said}");
 }

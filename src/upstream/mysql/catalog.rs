@@ -125,6 +125,10 @@ impl Source for Target {
     type Connection = Watching;
     type Facts = Facts;
 
+    fn place(&self) -> String {
+        self.host.to_string()
+    }
+
     async fn open(&self) -> Result<(Watching, Facts), UpstreamError> {
         let mut connection = connect(self, &Startup::default()).await?;
         let settings = set_up(&mut connection);
