@@ -267,3 +267,23 @@ fn the_log_says_once_why_names_cannot_be_read() {
     let [said] = said.as_slice() else { panic!("{log}") };
     assert!(said.contains("1142") && said.contains("s.sock"), "{said}");
 }
+
+#[tokio::test]
+async fn rights_that_the_account_is_given_later_count() {
+    for server in products_available().into_iter().map(Mysql::start) {
+        server.sql(
+            "CREATE TABLE shop.t (a int); CREATE SQL SECURITY INVOKER VIEW shop.v AS SELECT a FROM shop.t;
+             CREATE USER weak@'%'; GRANT SELECT ON shop.* TO weak@'%'; GRANT SELECT ON mysql.func TO weak@'%'",
+        );
+        if server.product() == Product::Mysql {
+            server.sql("GRANT SELECT ON performance_schema.user_defined_functions TO weak@'%'");
+        }
+        let target = Target::new(Host::Unix(server.socket()), "weak", Some("shop".into()));
+        let catalogs = Catalogs::spawn(target, NEVER);
+        let before = catalogs.refresh().await.unwrap();
+        assert_eq!(view(&before, "shop.v").query, None, "{:?}", server.product());
+        server.sql("GRANT SHOW VIEW ON shop.* TO weak@'%'");
+        let after = catalogs.refresh().await.unwrap();
+        assert!(view(&after, "shop.v").query.is_some(), "{:?}", server.product());
+    }
+}
