@@ -289,6 +289,10 @@ impl Source for Target {
     type Connection = Watching;
     type Facts = Vec<(String, String)>;
 
+    fn place(&self) -> String {
+        self.host.to_string()
+    }
+
     async fn open(&self) -> Result<(Watching, Self::Facts), UpstreamError> {
         let startup = Startup { application_name: APPLICATION_NAME.into(), ..Startup::default() };
         let mut connection = connect(self, &startup).await?;

@@ -63,6 +63,9 @@ pub trait Source: Send + Sync + Sized + 'static {
     /// What a login tells beside.
     type Facts: Send + Sync + 'static;
 
+    /// Where it is, for the log.
+    fn place(&self) -> String;
+
     /// Connects, within the time that the target gives.
     fn open(
         &self,
@@ -318,7 +321,15 @@ impl<S: Source> Keeper<S> {
                     error: None,
                 };
             }
-            Err(error) => status.error = Some(error.to_string()),
+            Err(error) => {
+                let error = error.to_string();
+                // It is tried again and again, and said once.
+                if status.error.as_ref() != Some(&error) {
+                    let server = self.source.place();
+                    tracing::warn!(%server, %error, "the catalog cannot be read");
+                }
+                status.error = Some(error);
+            }
         }
     }
 }

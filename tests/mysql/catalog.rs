@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Mysql, Product, products_available};
+use crate::support::{Config, Daypass, Mysql, Product, eventually, products_available};
 use daypass::sql::mysql::catalog::{Catalog, Security, Table, TableKind, View};
 use daypass::sql::mysql::{CharacterSet, Flavour, SqlMode};
 use daypass::upstream::client::Bounds;
@@ -247,5 +247,43 @@ async fn a_connection_that_was_lost_is_made_anew() {
         let fresh = catalogs.refresh().await.unwrap();
         assert!(fresh.version > version);
         assert_eq!(columns(&fresh, "shop.later"), [("a", false)]);
+    }
+}
+
+#[test]
+fn the_log_says_once_why_names_cannot_be_read() {
+    let server = Mysql::start(Product::MariaDb);
+    server.sql("CREATE USER weak@'%'; GRANT SELECT ON shop.* TO weak@'%'");
+    let daypass = Daypass::start(Config::new().mysql_listener("shop", "").database(&format!(
+        "name = \"shop\"\nengine = \"mysql\"\nprimary = \"{}\"\nsecond-lock = \"none\"\n",
+        server.url("weak")
+    )));
+    eventually("the third try", || {
+        (server.statements().matches("FROM mysql.func").count() >= 3).then_some(())
+    });
+    let log = daypass.log();
+    let said: Vec<&str> =
+        log.lines().filter(|line| line.contains("the catalog cannot be read")).collect();
+    let [said] = said.as_slice() else { panic!("{log}") };
+    assert!(said.contains("1142") && said.contains("s.sock"), "{said}");
+}
+
+#[tokio::test]
+async fn rights_that_the_account_is_given_later_count() {
+    for server in products_available().into_iter().map(Mysql::start) {
+        server.sql(
+            "CREATE TABLE shop.t (a int); CREATE SQL SECURITY INVOKER VIEW shop.v AS SELECT a FROM shop.t;
+             CREATE USER weak@'%'; GRANT SELECT ON shop.* TO weak@'%'; GRANT SELECT ON mysql.func TO weak@'%'",
+        );
+        if server.product() == Product::Mysql {
+            server.sql("GRANT SELECT ON performance_schema.user_defined_functions TO weak@'%'");
+        }
+        let target = Target::new(Host::Unix(server.socket()), "weak", Some("shop".into()));
+        let catalogs = Catalogs::spawn(target, NEVER);
+        let before = catalogs.refresh().await.unwrap();
+        assert_eq!(view(&before, "shop.v").query, None, "{:?}", server.product());
+        server.sql("GRANT SHOW VIEW ON shop.* TO weak@'%'");
+        let after = catalogs.refresh().await.unwrap();
+        assert!(view(&after, "shop.v").query.is_some(), "{:?}", server.product());
     }
 }

@@ -7,7 +7,6 @@ use crate::audit::record::Outcome;
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
 use crate::session::trail::Running;
-use crate::sql::mysql::Flavour;
 use crate::sql::statement::{Effect, Statement};
 use crate::wire::mysql::packet::Violation;
 use crate::wire::mysql::reply::{Event, Step, parting};
@@ -148,10 +147,7 @@ impl Conversation {
 
     fn note(&mut self, okay: &Okay<'_>) {
         self.status = okay.status.of_session();
-        let before = self.state.settings().clone();
-        let tells_quotes = before.server.flavour == Flavour::MariaDb;
-        self.state.note(okay, tells_quotes);
-        if *self.state.settings() != before {
+        if self.state.note(okay) {
             self.meaning = None;
         }
     }

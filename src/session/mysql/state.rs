@@ -1,7 +1,7 @@
 //! How the server reads the session's texts: its `sql_mode`, character set and default database.
 
 use crate::session::refusal::Refusal;
-use crate::sql::mysql::{CharacterSet, ParseSettings, SqlMode};
+use crate::sql::mysql::{CharacterSet, Flavour, ParseSettings, SqlMode};
 use crate::sql::statement::{Change, Effect, Statement};
 use crate::wire::mysql::capability::Status;
 use crate::wire::mysql::response::{self, Okay};
@@ -79,12 +79,13 @@ impl State {
         }
     }
 
-    /// Another default database, as the server writes it.
-    pub(super) fn learn_database(&mut self, name: Option<&str>) {
+    /// Another default database, as the server writes it; whether it is another.
+    pub(super) fn learn_database(&mut self, name: Option<&str>) -> bool {
         let folds = self.settings.lower_case_table_names;
         let fold = |name: &str| if folds { name.to_lowercase() } else { name.to_owned() };
-        self.settings.default_database =
-            name.filter(|name| !name.is_empty()).map(|name| fold(name).into());
+        let name = name.filter(|name| !name.is_empty()).map(|name| fold(name).into());
+        let before = std::mem::replace(&mut self.settings.default_database, name);
+        before != self.settings.default_database
     }
 
     /// A statement has been done.
@@ -110,13 +111,15 @@ impl State {
         }
     }
 
-    /// What an OK or the end of rows tells. Flags that do not fit what is known are a reason to ask.
-    pub(super) fn note(&mut self, okay: &Okay<'_>, tells_quotes: bool) {
+    /// What an OK or the end of rows tells; whether texts are read otherwise from now on. Flags that do not fit what
+    /// is known are a reason to ask.
+    pub(super) fn note(&mut self, okay: &Okay<'_>) -> bool {
         let text = |bytes| std::str::from_utf8(bytes).ok();
+        let mut changed = false;
         for change in okay.changes() {
             match change {
                 response::Change::Schema(name) => match text(name) {
-                    Some(name) => self.learn_database(Some(name)),
+                    Some(name) => changed |= self.learn_database(Some(name)),
                     None => self.in_doubt = true,
                 },
                 response::Change::Variable { name, .. }
@@ -129,11 +132,13 @@ impl State {
             }
         }
         let mode = &self.settings.sql_mode;
+        let tells_quotes = self.settings.server.flavour == Flavour::MariaDb;
         let differs = okay.status.has(Status::NO_BACKSLASH_ESCAPES) != mode.no_backslash_escapes
             || tells_quotes && okay.status.has(Status::ANSI_QUOTES) != mode.ansi_quotes
             || okay.status.has(Status::DB_DROPPED);
         if differs {
             self.in_doubt = true;
         }
+        changed
     }
 }

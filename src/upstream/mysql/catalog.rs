@@ -125,8 +125,14 @@ impl Source for Target {
     type Connection = Watching;
     type Facts = Facts;
 
+    fn place(&self) -> String {
+        self.host.to_string()
+    }
+
     async fn open(&self) -> Result<(Watching, Facts), UpstreamError> {
-        let mut connection = connect(self, &Startup::default()).await?;
+        // What an account may do in its default schema is what it could when it entered that.
+        let target = self.clone().with_schema(None);
+        let mut connection = connect(&target, &Startup::default()).await?;
         let settings = set_up(&mut connection);
         let facts = within(CHECK_MAX, "setting up the service connection", settings).await?;
         let (flavour, folds) = (facts.server.flavour, facts.lower_case_table_names);
