@@ -114,6 +114,11 @@ const fn operation_descends(operation: Operation, object: &Object) -> bool {
     }
 }
 
+/// Whether an item is about what is in the object, and not about the server as a whole.
+const fn is_of_contents(item: &Item) -> bool {
+    !matches!(item, Item::Operation(Operation::File | Operation::Process | Operation::Reload, _))
+}
+
 /// Any privilege on something in a schema implies USAGE of the schema.
 fn implies_usage(outer: &Object, operation: Operation, object: &Object) -> bool {
     match object {
@@ -176,7 +181,9 @@ pub(super) fn privileges_cover<'g>(
         Access::Metadata => privileges.clone().next().is_some(),
         Access::Anything(object) => privileges.clone().any(|privilege| {
             let inside = matches!(object, Object::Schema(schema) if privilege.object.schema() == Some(schema));
-            inside || privilege.object == *object || contains_users(&privilege.object, object)
+            let contained = contains_users(&privilege.object, object)
+                && privilege.items.iter().any(is_of_contents);
+            inside || privilege.object == *object || contained
         }),
         Access::Admin(object) => items(privileges).any(|(privilege, item)| {
             *item == Item::Level(Level::Admin) && contains(&privilege.object, object)

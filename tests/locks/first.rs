@@ -1,9 +1,10 @@
 //! The first lock alone: an all-powerful service account and no second lock, so that only the proxy's decision
 //! stands between a party and everything.
 
-use crate::compare::{Form, Tally, rules, run};
+use crate::compare::{Form, rules, run};
 use crate::ground::Ground;
 use crate::support::Version;
+use crate::tally::Tally;
 use crate::{OBJECTS, TRAP_OBJECTS, corpus, everything, versions};
 
 #[test]

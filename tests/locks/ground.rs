@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use daypass::secret::Secret;
 use daypass::upstream::roles::names::Names;
 
-use crate::generator::Generator;
+use crate::generator::Random;
 use crate::support::{Config, Daypass, Options, Postgres, Version, Wire};
 
 /// Of ten things that can be held, how many a role holds: from few to all.
@@ -67,7 +67,7 @@ impl Ground {
         });
         server.sql("CREATE DATABASE ground");
         server.sql_in("ground", schema);
-        let mut random = Generator::new(seed);
+        let mut random = Random::new(seed);
         let objects = server.sql_in("ground", OBJECTS);
         let entry = |name: &str, lock: &str| {
             format!(
@@ -123,19 +123,14 @@ impl Ground {
 }
 
 /// A part of the objects' privileges, as the proxy takes them and as the server does.
-fn draw(
-    objects: &str,
-    role: &str,
-    density: usize,
-    random: &mut Generator,
-) -> (Vec<String>, String) {
+fn draw(objects: &str, role: &str, density: usize, random: &mut Random) -> (Vec<String>, String) {
     let mut privileges = Vec::new();
     let mut schemas = BTreeSet::new();
     for line in objects.lines().filter(|line| line.contains('|')) {
         let [kind, name, schema, columns] = line.split('|').collect::<Vec<_>>()[..] else {
             panic!("four columns: {line}")
         };
-        let held = |random: &mut Generator| random.below(10) < density;
+        let held = |random: &mut Random| random.below(10) < density;
         let (operations, object): (&[&str], _) = match kind {
             "relation" => (&["SELECT", "INSERT", "UPDATE", "DELETE"], name.to_owned()),
             "sequence" => (&["USAGE", "SELECT", "UPDATE"], format!("SEQUENCE {name}")),

@@ -14,6 +14,8 @@
 mod generator;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../oracle/tally.rs"]
+mod tally;
 
 mod compare;
 mod corpus;

@@ -4,9 +4,10 @@
 
 use std::fmt::Write as _;
 
-use crate::compare::{Form, Outcome, Tally, rules, run};
+use crate::compare::{Form, Outcome, rules, run};
 use crate::ground::{Ground, Party};
 use crate::support::{Config, Daypass, Wire, eventually};
+use crate::tally::Tally;
 use crate::{OBJECTS, TRAP_OBJECTS, corpus, everything, versions};
 
 /// What the server says of a role's rights: objects, and columns where they have any of their own.

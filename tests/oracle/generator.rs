@@ -1,23 +1,25 @@
 //! A generator of statements over the objects of `analyser_schema.sql`.
 
+#[path = "random.rs"]
+mod random;
+
+pub use random::Random;
+
 /// Random statements over the schema, from a fixed seed.
-pub struct Generator(u64);
+pub struct Generator(Random);
 
 impl Generator {
     /// The same seed makes the same statements.
     pub const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Random::new(seed))
     }
 
-    /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % end
+    fn below(&mut self, end: usize) -> usize {
+        self.0.below(end)
     }
 
     fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
-        list[self.below(list.len())]
+        self.0.pick(list)
     }
 
     /// A source, its alias and its columns.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::grant::Revocation;
 use crate::grant::fixture::{at, grant};
-use crate::grant::privilege::{Item, Level, Privilege, parse};
+use crate::grant::privilege::{Item, Level, Privilege, parse, parse_list};
 use crate::sql::Engine;
 use crate::sql::access::{Columns, Object, Operation};
 use crate::sql::name::QualifiedName;
@@ -37,6 +37,27 @@ fn access(text: &str) -> Access {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// Whether MySQL's privileges let one see that something is there.
+fn sees(privileges: &str, object: Object) -> bool {
+    let privileges = parse_list(privileges, Engine::Mysql, "shop").unwrap();
+    let held = held([Grant { privileges, ..grant("g_1", "SELECT ON s.t", 0, 60) }]);
+    matches!(decide([Access::Anything(object)].iter(), &held, at(1)), Decision::Allow(_))
+}
+
+#[test]
+fn who_holds_something_inside_sees_it_and_who_holds_something_of_the_server_does_not() {
+    let schema = || Object::Schema("crm".into());
+    let table = || Object::Relation(QualifiedName::new("crm", "orders"));
+    assert!(
+        sees("SELECT (id) ON crm.orders", schema()) && sees("LOCK TABLES ON SCHEMA crm", schema())
+    );
+    assert!(sees("SELECT ON DATABASE", schema()) && sees("READ ON DATABASE", table()));
+    for server in ["FILE ON DATABASE", "PROCESS, RELOAD ON DATABASE", "SELECT ON shop.t1"] {
+        assert!(!sees(server, schema()) && !sees(server, table()), "{server}");
+    }
+    assert!(sees("FILE, SELECT ON DATABASE", schema()));
 }
 
 fn held(grants: impl IntoIterator<Item = Grant>) -> HeldGrants {

@@ -264,6 +264,8 @@ impl Parser<'_> {
             return Ok(Kind::ddl("ALTER DATABASE"));
         }
         if let Some(kind) = self.view_definition(true, resolver)? {
+            // The view stays with whoever made it, so that others would lend themselves their rights.
+            resolver.needs.admin(Object::Database);
             return Ok(Kind { command: "ALTER VIEW", ..kind });
         }
         self.at = start;

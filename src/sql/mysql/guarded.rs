@@ -38,8 +38,9 @@ const NAMES: [&str; 27] = [
 ];
 
 /// Tables of `performance_schema` that the server lets everybody read.
-const SETTINGS: [&str; 4] =
-    ["global_status", "global_variables", "session_status", "session_variables"];
+const STATUS: [&str; 2] = ["global_status", "session_status"];
+/// And those that MySQL alone has.
+const VARIABLES: [&str; 2] = ["global_variables", "session_variables"];
 
 /// Tables of `information_schema` of which everybody may read all but these columns, which hold definitions.
 const DEFINITIONS: [(&str, &[&str]); 5] = [
@@ -66,7 +67,10 @@ pub(super) enum Reading {
 pub(super) fn reading(database: &str, table: &str, flavour: Flavour) -> Reading {
     let open = match database {
         "information_schema" => NAMES.contains(&table),
-        "performance_schema" => SETTINGS.contains(&table),
+        "performance_schema" => {
+            let of_mysql = flavour == Flavour::MySql && VARIABLES.contains(&table);
+            STATUS.contains(&table) || of_mysql
+        }
         _ => false,
     };
     if open {

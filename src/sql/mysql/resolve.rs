@@ -161,8 +161,7 @@ impl<'a> Resolver<'a> {
 
     /// A database is entered, or its tables are listed: by whoever holds something in it.
     pub(super) fn enter(&mut self, database: &str) {
-        let open = ["information_schema", "performance_schema"];
-        if open.iter().any(|it| database.eq_ignore_ascii_case(it)) {
+        if database.eq_ignore_ascii_case("information_schema") {
             self.needs.metadata();
         } else {
             self.needs.anything(Object::Schema(database.into()));

@@ -177,6 +177,7 @@ impl Parser<'_> {
             if let Bound::Relation(relation) = table.bound {
                 let schema = Object::Schema(relation.schema.clone());
                 resolver.needs.whole(Operation::LockTables, schema);
+                resolver.through(&relation)?;
                 resolver.needs.any(Operation::Select, Object::Relation(relation));
             }
             Ok(())
