@@ -235,11 +235,9 @@ impl Server {
                 self.fail(1243, "HY000", number);
                 return false;
             }
-            Effect::Deallocate(Some(name)) => {
-                if self.named.remove(&name.to_lowercase()).is_none() {
-                    self.fail(1243, "HY000", number);
-                    return false;
-                }
+            Effect::Deallocate(Some(name)) if self.named.remove(&name.to_lowercase()).is_none() => {
+                self.fail(1243, "HY000", number);
+                return false;
             }
             Effect::LoadLocal(name) => {
                 // One in eight asks for something else.
