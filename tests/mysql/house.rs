@@ -13,7 +13,7 @@ const SCHEMA: &str = "CREATE TABLE shop.orders (id INT PRIMARY KEY, status TEXT)
 pub struct House {
     /// Behind the proxy, root for service account.
     pub server: Mysql,
-    /// With `shop` there as its database `crm`, and no second lock.
+    /// With `shop` there as its database `crm`; without second lock, unless a test says otherwise.
     pub daypass: Daypass,
 }
 
@@ -22,17 +22,20 @@ impl House {
     pub fn start(product: Product, listener: &str) -> Self {
         let server = Mysql::start(product);
         server.sql(SCHEMA);
-        Self::before(server, listener)
+        Self::before(server, listener, "second-lock = \"none\"\n")
     }
 
-    /// Starts a proxy before a server.
-    pub fn before(server: Mysql, listener: &str) -> Self {
+    /// Starts a proxy before a server. `database` has more lines for its entry.
+    pub fn before(server: Mysql, listener: &str, database: &str) -> Self {
         let made = server.certificates();
         let tls = format!(
             "tls = {{ certificate-file = {:?}, key-file = {:?} }}\n{listener}",
             made.certificate, made.key
         );
-        let config = Config::new().mysql_with("crm", &server, &tls);
+        let entry =
+            format!("name = \"crm\"\nengine = \"mysql\"\nprimary = \"{}\"\n", server.url("root"));
+        let config = Config::new().mysql_listener("crm", &tls);
+        let config = config.database(&format!("{entry}{database}"));
         Self { daypass: Daypass::start(config), server }
     }
 
