@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use daypass::upstream::UpstreamError;
+use daypass::upstream::mysql::Startup;
+use daypass::upstream::mysql::accounts::check::check;
+use daypass::upstream::{Catalogs, UpstreamError};
 
 use super::{House, grants, names, try_run, until};
-use crate::support::products_available;
+use crate::support::{Mysql, Product, products_available, root};
 
 #[tokio::test]
 async fn an_account_lives_as_long_as_a_grant_and_holds_what_it_allows() {
@@ -18,11 +20,8 @@ async fn an_account_lives_as_long_as_a_grant_and_holds_what_it_allows() {
         let account = house.account("alice");
         let whose = try_run(&mut session, "SELECT CURRENT_USER()").await;
         assert_eq!(whose, Ok(format!("{account}@%")));
-        let expected = match product {
-            crate::support::Product::MariaDb => "GRANT SELECT, UPDATE (`b`) ON `shop`.`t`",
-            crate::support::Product::Mysql => "GRANT SELECT, UPDATE (`b`) ON `shop`.`t`",
-        };
-        assert_eq!(grants(&house.server, &account), [expected]);
+        let held = grants(&house.server, &account);
+        assert_eq!(held, ["GRANT SELECT, UPDATE (`b`) ON `shop`.`t`"]);
         for (sql, expected) in [
             ("SELECT b FROM shop.t", Ok("1".to_owned())),
             ("UPDATE shop.t SET b = 1", Ok(String::new())),
@@ -97,7 +96,6 @@ async fn an_entry_that_is_removed_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn without_plugins_mariadb_proves_passwords_as_it_always_has() {
-    use crate::support::Product;
     let house = House::new(Product::MariaDb);
     house.grant("alice", &["SELECT ON shop.t"]).await;
     let account = house.account("alice");
@@ -124,7 +122,7 @@ async fn a_service_account_that_may_not_is_named_with_what_it_lacks() {
         ] {
             let server = super::server(product);
             let (_folder, store) = super::open_store();
-            let catalogs = daypass::upstream::Catalogs::spawn(
+            let catalogs = Catalogs::spawn(
                 daypass::upstream::mysql::Target::new(
                     daypass::upstream::mysql::Host::Unix(server.socket()),
                     "root",
@@ -150,5 +148,45 @@ async fn a_service_account_that_may_not_is_named_with_what_it_lacks() {
                 .unwrap_err();
             assert!(matches!(refused, UpstreamError::Roles(_)), "{refused}");
         }
+    }
+}
+
+/// What the README has a service account given.
+const ENOUGH: &str = "
+    CREATE USER daypass@'%' IDENTIFIED BY '…';
+    GRANT CREATE USER, PROCESS, CONNECTION_ADMIN ON *.* TO daypass@'%';
+    GRANT SELECT ON mysql.* TO daypass@'%';
+    GRANT SELECT ON performance_schema.* TO daypass@'%';
+    GRANT ALL ON shop.* TO daypass@'%' WITH GRANT OPTION;
+";
+
+#[tokio::test]
+async fn what_the_readme_says_of_the_service_account_is_enough() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for line in ENOUGH.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        assert!(readme.contains(line), "{line}");
+    }
+    for product in products_available() {
+        let server = super::server(product);
+        let mut sql = ENOUGH.replace("daypass@", "svc@").replace('…', Mysql::PASSWORD);
+        if product == Product::MariaDb {
+            sql = sql.replace("CONNECTION_ADMIN", "CONNECTION ADMIN");
+        }
+        server.sql(&format!(
+            "DROP DATABASE my_shop; DROP DATABASE myxshop; DROP USER svc@'%'; {sql}"
+        ));
+        let (_folder, store) = super::open_store();
+        let catalogs = Catalogs::spawn(super::target(&server), super::HOUR);
+        let settings = super::settings(&server);
+        let lock = super::Lock::spawn(settings, store.follower(), catalogs.watch());
+        let texts = ["READ ON DATABASE", "ADMIN ON SCHEMA shop"];
+        super::grant_in(&store, "alice", &texts, super::HOUR).await;
+        let (target, alice) = (super::target(&server), super::principal("alice"));
+        let mut session = lock.connect(&target, &alice, &Startup::default()).await.unwrap();
+        assert_eq!(try_run(&mut session, "CREATE TABLE shop.n (a int)").await, Ok(String::new()));
+        let told = lock.progress().borrow().clone();
+        assert!(told.failed.is_empty() && told.lacking.is_empty(), "{product:?} {told:?}");
+        let found = check(&target, Some(&names()), "%").await.unwrap();
+        assert_eq!(found, [], "{product:?}");
     }
 }

@@ -94,6 +94,11 @@ fn account(service: &Service) -> Vec<Finding> {
     lacks(error, has("CREATE USER"), "CREATE USER", "*.*", "there can be no second lock");
     let sees = sees_accounts(service);
     lacks(error, sees, "SELECT", "`mysql`.*", "it does not see what accounts may do");
+    if service.flavour == Flavour::MySql {
+        let sees = service.powers.has_on("SELECT", "performance_schema", service.schema_names);
+        let so = "it does not see which functions are loadable, and so no names at all";
+        lacks(error, sees, "SELECT", "`performance_schema`.*", so);
+    }
     lacks(
         error,
         has(kills) || has("SUPER"),
