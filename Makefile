@@ -7,7 +7,7 @@ help:
 	@echo "make demo-stop       ends what make demo left running"
 	@echo "make test            every test, on real servers and with real clients"
 	@echo "make fuzz            every fuzz target for SECONDS=30"
-	@echo "make bench           what a statement costs beside a relay and PgBouncer (SMOKE=1: only that it works)"
+	@echo "make bench           what a statement costs beside a relay, PgBouncer and no proxy (SMOKE=1: only that it works)"
 	@echo "make oracle          the analyser against real servers as oracle, at length, and PostgreSQL's own suite"
 	@echo "make lint            fmt, clippy, cargo-deny, shellcheck"
 
@@ -34,7 +34,7 @@ oracle:
 lint:
 	@scripts/lint
 
-# The figures take a quarter of an hour, and want a machine that does nothing else. With SMOKE=1 everything
+# The figures take twenty minutes, and want a machine that does nothing else. With SMOKE=1 everything
 # runs once, short and not optimised, to show that it works.
 bench:
 	@scripts/install build servers bench

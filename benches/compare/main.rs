@@ -1,4 +1,4 @@
-//! What Daypass costs beside a relay that reads nothing, PgBouncer, and no proxy at all: one run, the
+//! What Daypass costs beside a relay that reads nothing, PgBouncer (for PostgreSQL), and no proxy at all: one run, the
 //! targets taking turns in every round, so that a ratio compares what the machine did at the same time.
 //!
 //! `make bench`, or `cargo bench --bench compare -- [part …]` with the parts of [`Part`]. `DAYPASS_BENCH`
@@ -19,10 +19,12 @@ mod idle;
 mod load;
 mod login;
 mod machine;
+mod mysql;
 mod relay;
 mod table;
 mod target;
 
+use std::cell::LazyCell;
 use std::time::Duration;
 
 use target::House;
@@ -40,16 +42,19 @@ enum Part {
     Connect,
     /// Memory of idle sessions.
     Idle,
+    /// sysbench on MariaDB, all on one processor.
+    Mysql,
     /// Nothing: says where everything is and waits for a line, for a profiler. Only when named.
     Hold,
 }
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("pinned", Part::Pinned),
     ("spread", Part::Spread),
     ("bulk", Part::Bulk),
     ("connect", Part::Connect),
     ("idle", Part::Idle),
+    ("mysql", Part::Mysql),
     ("hold", Part::Hold),
 ];
 
@@ -57,12 +62,14 @@ const PARTS: [(&str, Part); 6] = [
 pub(crate) struct Scale {
     pub(crate) rounds: usize,
     pub(crate) seconds: u32,
-    /// pgbench's scale factor: 100 000 rows each.
+    /// pgbench's scale factor: 100 000 rows each; a tenth of them for sysbench.
     pub(crate) accounts: u32,
     /// Rows of 1 KiB that COPY reads.
     pub(crate) wide_rows: u32,
     pub(crate) small_rows: u32,
     pub(crate) idle_sessions: usize,
+    /// How many of sysbench's threads at once, one measurement each.
+    pub(crate) threads: &'static [u32],
 }
 
 const FULL: Scale = Scale {
@@ -72,6 +79,7 @@ const FULL: Scale = Scale {
     wide_rows: 500_000,
     small_rows: 3_000_000,
     idle_sessions: 1_000,
+    threads: &[1, 8],
 };
 
 const SMOKE: Scale = Scale {
@@ -81,6 +89,7 @@ const SMOKE: Scale = Scale {
     wide_rows: 2_000,
     small_rows: 20_000,
     idle_sessions: 20,
+    threads: &[8],
 };
 
 fn main() {
@@ -101,7 +110,7 @@ fn main() {
     for name in &named {
         assert!(PARTS.iter().any(|(known, _)| known == name), "no part {name}: {PARTS:?}");
     }
-    let house = House::build(&scale);
+    let house = LazyCell::new(|| House::build(&scale));
     for (name, part) in PARTS {
         let wanted = if named.is_empty() { part != Part::Hold } else { named.contains(&name) };
         if !wanted {
@@ -114,6 +123,7 @@ fn main() {
             Part::Bulk => bulk::run(&house, &scale),
             Part::Connect => load::connect(&house, &scale),
             Part::Idle => idle::run(&house, &scale),
+            Part::Mysql => mysql::pinned(&scale),
             Part::Hold => hold(&house),
         }
         println!("{}\n", noise.end());

@@ -54,7 +54,7 @@ impl House {
         };
         let targets = vec![
             target("direct", server.port(), "", None),
-            target("relay", relay_port, "", Some(relay.0.id())),
+            target("relay", relay_port, "", Some(relay.id())),
             target("pgbouncer", pgbouncer_port, PASSWORD, Some(pgbouncer.pid)),
             target("daypass", none.port(), &tokens[0], Some(none.id())),
             target("daypass, second lock", role.port(), &tokens[1], Some(role.id())),
@@ -128,6 +128,12 @@ fn server(scale: &Scale) -> Postgres {
 /// A child that is killed when dropped.
 pub(crate) struct Child(std::process::Child);
 
+impl Child {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
 impl Drop for Child {
     fn drop(&mut self) {
         drop(self.0.kill());
@@ -135,7 +141,8 @@ impl Drop for Child {
     }
 }
 
-fn relay_to(port: u16) -> (Child, u16) {
+/// Starts a relay to that port.
+pub(crate) fn relay_to(port: u16) -> (Child, u16) {
     let this = std::env::current_exe().expect("our own path");
     let mut child = Command::new(this)
         .args([relay::MODE, &port.to_string()])

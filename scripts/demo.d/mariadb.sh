@@ -37,8 +37,9 @@ start_mariadb() {
 	    (2, 'Grace', 'grace@example.org', '4000 0000 0000 0002');
 	INSERT INTO tickets VALUES (7, 1, 'open', 'call her'), (8, 2, 'closed', 'all is well');
 	CREATE USER daypass@'127.0.0.1' IDENTIFIED BY '$password';
-	GRANT ALL ON crm.* TO daypass@'127.0.0.1';
-	GRANT SELECT ON mysql.func TO daypass@'127.0.0.1';
+	GRANT ALL ON crm.* TO daypass@'127.0.0.1' WITH GRANT OPTION;
+	GRANT CREATE USER, PROCESS, CONNECTION ADMIN ON *.* TO daypass@'127.0.0.1';
+	GRANT SELECT ON mysql.* TO daypass@'127.0.0.1';
 	SQL
     (umask 077; printf '%s\n' "$password" >"$folder/daypass/crm.password")
 }
@@ -114,6 +115,18 @@ mysql_grant() {
     [ "$(mariadb_root <<<"SELECT status FROM crm.tickets WHERE id = 7")" = closed ] || fail "nothing was changed"
     record "the update's decision" "r['kind'] == 'decision' and r['decision'] == 'allow' and r['class'] == 'WRITE' and '$grant' in r['grants']"
     record "the update's result" "r['kind'] == 'result' and r['database'] == 'crm' and r['outcome'] == 'ok' and r['rows'] == 1 and r['class'] == 'WRITE'"
+    ok
+
+    step "The server holds her to it, too: her session is an account of her own there"
+    sql "SELECT CURRENT_USER();"
+    [[ $out =~ daypass_alice[a-z0-9_]*@127.0.0.1 ]] || fail "it is not"
+    local account=${BASH_REMATCH[0]%@*}
+    say "   root> SHOW GRANTS FOR $account@127.0.0.1;"
+    out=$(mariadb_root <<<"SHOW GRANTS FOR $account@'127.0.0.1'" | sed "s/ IDENTIFIED .*//")
+    indent "$out"
+    expect 'UPDATE (`status`)'
+    expect 'ON `crm`.`tickets`'
+    expect_not customers
     ok
 }
 

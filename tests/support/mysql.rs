@@ -119,6 +119,11 @@ impl Mysql {
         self.product
     }
 
+    /// Process id of the server.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// Its TCP port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
