@@ -116,7 +116,8 @@ impl Service {
         let catalog = catalog(&database.catalogs).await?;
         let unread = || ControlError::unavailable("the database's settings cannot be read now");
         let facts = database.catalogs.facts().ok_or_else(unread)?;
-        let settings = facts.settings(wish.search_path.as_deref());
+        let begins_in = wish.search_path.as_deref().or(database.primary.schema.as_deref());
+        let settings = facts.settings(begins_in);
         let limits = self.rules.load().parse_limits;
         let (text, known) = (wish.sql.clone(), settings.clone());
         let work = move || {
