@@ -3,8 +3,10 @@
 //! differs is [`Wire`]'s.
 
 mod database;
+mod heard;
 pub mod mysql;
 pub mod postgres;
+mod wishes;
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,18 +22,17 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use crate::audit::record::Verdict;
 use crate::audit::recorder::Recorder;
 use crate::grant::snapshot::HeldGrants;
-use crate::identity::{PrincipalName, TokenId};
 use crate::net::Stream;
-use crate::session::call::{BoundCall, Calls, InBandCaller};
+use crate::session::call::{Calls, InBandCaller};
 use crate::session::io::{Happened, Io};
-use crate::session::machine::{Env, Farewell, KillOutcome, Machine, Renewal, SessionLimits};
-use crate::session::news::{self, Arrival, News, Phase};
-use crate::session::output::{ChangeUser, Command as Wish, Output};
+use crate::session::machine::{Env, Farewell, Machine, SessionLimits};
+use crate::session::news::{self, News, Phase};
+use crate::session::output::{ChangeUser, Output};
 use crate::session::registry::{Command, Registry};
-use crate::session::wire::{Catalog, Names, Opened, Wire, Worker};
+use crate::session::wire::{Catalog, Names, Wire, Worker};
 use crate::store::Snapshot;
 use crate::time::Timestamp;
-use crate::upstream::lock::{Due, Lock, Progress, Stamp};
+use crate::upstream::lock::{Lock, Progress, Stamp};
 
 pub use database::{Database, Entry};
 
@@ -299,77 +300,6 @@ impl<W: Wire> Running<W> {
         self.relay.machine.close(&Farewell::Unrecorded(sentence), &mut self.out);
     }
 
-    fn grant_wish(&mut self, wish: Wish) {
-        match wish {
-            Wish::Close => {
-                self.closing = Some(Instant::now() + FAREWELL);
-            }
-            Wish::Depart(wish) => {
-                self.departs = Some(wish);
-                self.reason = "the client logs in anew";
-                self.closing = Some(Instant::now() + FAREWELL);
-            }
-            Wish::OpenUpstream => {
-                let database = Arc::clone(&self.relay.database);
-                let (target, startup) = (self.relay.target.clone(), self.relay.startup.clone());
-                let principal = self.relay.caller.principal.clone();
-                self.news.spawn(async move {
-                    Arrival::Upstream(database.connect(&target, &principal, &startup).await)
-                });
-            }
-            Wish::RefreshCatalog => {
-                let database = Arc::clone(&self.relay.database);
-                self.news
-                    .spawn(async move { Arrival::Catalog(database.refresh_catalog().await.ok()) });
-            }
-            Wish::CancelUpstream => {
-                let (database, backend) = (Arc::clone(&self.relay.database), self.backend.clone());
-                self.news.spawn(async move {
-                    if let Some(backend) = backend
-                        && let Err(error) = W::cancel(&database.primary, &backend).await
-                    {
-                        tracing::warn!(%error, "a cancel did not reach the server");
-                    }
-                    Arrival::CancelDone
-                });
-            }
-            Wish::Kill { connection, query } => {
-                let outcome = self.kill(connection, query);
-                self.news.spawn(async move { Arrival::Killed(outcome) });
-            }
-            Wish::TerminateUpstream => {
-                let (database, backend) = (Arc::clone(&self.relay.database), self.backend.clone());
-                let principal = self.relay.caller.principal.clone();
-                tokio::task::spawn_local(async move {
-                    let Some(backend) = backend else { return };
-                    let account = (database.lock.as_ref(), &principal);
-                    if let Err(error) = W::terminate(&database.primary, account, &backend).await {
-                        tracing::warn!(%error, "a backend that ignored a cancel could not be ended");
-                    }
-                });
-            }
-            Wish::Call(call) => self.call(call),
-        }
-    }
-
-    fn kill(&self, connection: u64, query: bool) -> KillOutcome {
-        let InBandCaller { principal, database, .. } = &self.relay.caller;
-        let command =
-            if query { Command::Cancel } else { Command::Kill { by: principal.as_str().into() } };
-        let registry = &self.relay.shared.registry;
-        if registry.tell_numbered((principal.as_str(), database), connection, command) {
-            KillOutcome::Done
-        } else {
-            KillOutcome::Unknown
-        }
-    }
-
-    fn call(&self, call: BoundCall) {
-        let calls = Arc::clone(&self.relay.shared.calls);
-        let caller = self.relay.caller.clone();
-        self.news.spawn(async move { Arrival::Call(calls.call(&caller, &call).await) });
-    }
-
     fn is_over(&self) -> bool {
         match (self.closing, self.client_gone) {
             (Some(deadline), _) => {
@@ -432,50 +362,6 @@ impl<W: Wire> Running<W> {
         }
     }
 
-    fn on_news(&mut self, news: news::Event<W>) {
-        match news {
-            news::Event::Command(Command::Cancel) => {
-                self.relay.machine.on_cancel(&mut self.out);
-            }
-            news::Event::Command(Command::Kill { by }) => {
-                self.reason = "ended by an operator";
-                self.end_with(&Farewell::Killed { by });
-            }
-            news::Event::Command(Command::Leave { why }) => {
-                self.reason = why;
-                self.relay.machine.on_drain(why, &mut self.out);
-            }
-            news::Event::Command(Command::End { why }) => {
-                self.reason = why;
-                self.end_with(&Farewell::Ended(why));
-            }
-            news::Event::Snapshot(snapshot) => self.on_snapshot(&snapshot),
-            news::Event::Progress => {
-                self.set_wait();
-                self.renew_rights();
-            }
-            news::Event::Catalog(Some(catalog)) => self.relay.machine.set_catalog(catalog),
-            news::Event::Catalog(None) => (),
-            news::Event::Phase(phase) => self.on_phase(phase),
-            news::Event::Arrival(arrival) => self.on_arrival(arrival),
-        }
-    }
-
-    fn on_phase(&mut self, phase: Phase) {
-        const ENDING: &str = "the proxy is shutting down";
-        match phase {
-            Phase::Serving => (),
-            Phase::Draining => {
-                self.reason = ENDING;
-                self.relay.machine.on_drain(ENDING, &mut self.out);
-            }
-            Phase::Ending => {
-                self.reason = ENDING;
-                self.end_with(&Farewell::Ended(ENDING));
-            }
-        }
-    }
-
     fn on_timer(&mut self) {
         self.timer_due = None;
         self.relay.machine.on_timer(now(), &mut self.out);
@@ -533,97 +419,9 @@ impl<W: Wire> Running<W> {
         self.end_with(&Farewell::ServerViolation);
     }
 
-    fn on_snapshot(&mut self, snapshot: &Snapshot) {
-        let caller = &self.relay.caller;
-        if is_revoked(snapshot, &caller.principal, &caller.token) {
-            self.reason = "its token was revoked";
-            self.end_with(&Farewell::TokenRevoked);
-            return;
-        }
-        self.held = snapshot.grants.held(&caller.principal, &caller.database);
-        self.set_wait();
-        self.relay.machine.on_grants(self.held.clone(), now(), &mut self.out);
-    }
-
-    fn waits(&mut self) -> bool {
-        let due = |from: Option<Timestamp>| from.is_some_and(|from| from <= now());
-        if due(self.wait_from) {
-            // It may have expired while it waited.
-            self.set_wait();
-        }
-        due(self.wait_from)
-    }
-
-    fn set_wait(&mut self) {
-        let progress = self.progress.as_ref();
-        self.wait_from =
-            progress.and_then(|progress| progress.borrow().wait_from(&self.held, now()));
-    }
-
-    /// Has the machine do what the server wants before it holds the session to the rights of now.
-    fn renew_rights(&mut self) {
-        let (Some(progress), Some(lock)) = (&self.progress, &self.relay.database.lock) else {
-            return;
-        };
-        if self.backend.is_none() {
-            return;
-        }
-        let role = lock.role(&self.relay.caller.principal);
-        let progress = progress.borrow();
-        let renewal = match progress.due(&role, self.seen) {
-            Due::Nothing => return,
-            Due::Use => Renewal::Use,
-            Due::LogIn => Renewal::LogIn,
-        };
-        self.seen = progress.stamp(&role);
-        self.relay.machine.on_rights(renewal, &mut self.out);
-    }
-
     fn end_with(&mut self, farewell: &Farewell) {
         self.relay.machine.on_cancel(&mut self.out);
         self.relay.machine.close(farewell, &mut self.out);
-    }
-
-    fn on_arrival(&mut self, arrival: Arrival<W>) {
-        match arrival {
-            Arrival::Upstream(Ok((connection, seen))) => self.on_connected(connection, seen),
-            Arrival::Upstream(Err(error)) => {
-                tracing::warn!(%error, database = %self.relay.database.name, "no connection to the server");
-                self.reason = "the database server could not be reached";
-                self.relay.machine.on_upstream_failed(&error, &mut self.out);
-            }
-            Arrival::Catalog(catalog) => {
-                self.relay.machine.on_catalog(catalog);
-            }
-            Arrival::CancelDone => {
-                self.with_machine(|machine, _, out| machine.on_cancel_done(out));
-            }
-            Arrival::Call(result) => {
-                self.with_machine(|machine, env, out| machine.on_call_result(result, env, out));
-            }
-            Arrival::Killed(outcome) => {
-                self.with_machine(|machine, env, out| machine.on_kill_result(outcome, env, out));
-            }
-        }
-    }
-
-    fn on_connected(&mut self, connection: W::Connection, seen: Stamp) {
-        let Opened { stream, buffer, backend, told } = W::opened(connection);
-        self.io.set_server(stream, buffer);
-        if let Some(number) = W::number(&backend) {
-            self.relay.shared.registry.set_at_server(&self.relay.caller.session, number);
-        }
-        self.backend = Some(backend);
-        self.seen = seen;
-        if let Err(violation) = self.relay.machine.on_upstream_open(told, &mut self.out) {
-            self.server_violated(&violation);
-            return;
-        }
-        // They may have changed while it connected.
-        self.renew_rights();
-        if !self.io.server_in.is_empty() {
-            self.take_server_bytes();
-        }
     }
 
     /// Last words, to the client and to the server, and the last records.
@@ -649,11 +447,4 @@ impl<W: Wire> Running<W> {
         };
         drop(timeout(FAREWELL, farewell).await);
     }
-}
-
-fn is_revoked(snapshot: &Snapshot, principal: &PrincipalName, token: &TokenId) -> bool {
-    let tokens = snapshot.tokens.by_principal.get(principal);
-    let known = tokens.and_then(|tokens| tokens.iter().find(|known| known.id == *token));
-    // A verifier that is gone was purged long after its expiry, which leaves open sessions alone.
-    known.is_some_and(|token| token.revoked.is_some())
 }
