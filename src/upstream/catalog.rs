@@ -237,14 +237,15 @@ fn list(numbers: &[u32]) -> String {
 }
 
 /// Catalog and fingerprint of one moment. The version is 0, for whoever keeps the catalog to set. Where `known` is
-/// of the same server, only what has changed since is read.
+/// of the same server, only what has changed since is read. There is no fingerprint where something could not be
+/// read because somebody is changing it: that he gives it up would not show.
 ///
 /// # Errors
 /// When a statement fails or its result cannot be understood. The connection is of no more use then.
 pub async fn load(
     connection: &mut Connection,
     known: Option<&Catalog>,
-) -> Result<(Catalog, Fingerprint), UpstreamError> {
+) -> Result<(Catalog, Option<Fingerprint>), UpstreamError> {
     client::query(connection, BEGIN).await?;
     let fingerprint = fingerprint::take(connection).await?;
     let mut loading = Loading::since(known);
@@ -254,6 +255,7 @@ pub async fn load(
         client::each_row(connection, &sql, Bounds::default(), take).await?;
     }
     client::query(connection, "COMMIT").await?;
+    let fingerprint = (!loading.busy).then_some(fingerprint);
     Ok((finish(loading, connection.server_version), fingerprint))
 }
 
@@ -323,7 +325,7 @@ impl Source for Target {
         known: Option<&Catalog>,
     ) -> Result<Catalog, UpstreamError> {
         let (catalog, fingerprint) = load(&mut watching.connection, known).await?;
-        watching.fingerprint = Some(fingerprint);
+        watching.fingerprint = fingerprint;
         Ok(catalog)
     }
 

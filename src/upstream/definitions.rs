@@ -13,6 +13,15 @@ use super::error::UpstreamError;
 use super::loading::{Loading, Oid, oid};
 use crate::sql::catalog::{Definition, Policy, Routine, SequenceDefault};
 
+/// Relations that another session has locked against reading, or waits to.
+macro_rules! locked {
+    () => {
+        "SELECT relation FROM pg_locks WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' \
+            AND pid IS DISTINCT FROM pg_backend_pid() \
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    };
+}
+
 /// `(what, object, function)`: what is `v` (a view's query or a table's rule), `w` (runs on writes),
 /// `p` (row security) or `t` (a domain's check). Most defaults are constants, which call nothing, and few
 /// of the others match: only those are taken apart.
@@ -65,13 +74,37 @@ pub(super) const BELOW: &str = "SELECT DISTINCT r.ev_class, d.refobjid FROM pg_r
     JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'f', 'v') \
     WHERE r.ev_class >= 16384 AND d.refobjid >= 16384";
 
+/// Writing a definition out takes a lock on what it is of and on what it names, and so would wait for a migration
+/// that has changed one of those: for as long as that is open. Such a definition is not written out (the last
+/// column); CASE keeps the server from doing so first.
+///
 /// The option's value is any spelling of a boolean.
-pub(super) const INVOKERS: &str = "SELECT oid, pg_get_viewdef(oid) FROM pg_class WHERE relkind = 'v' \
+pub(super) const INVOKERS: &str = concat!(
+    "WITH locked AS MATERIALIZED (",
+    locked!(),
+    ") SELECT oid, CASE WHEN NOT busy THEN pg_get_viewdef(oid) END, busy \
+    FROM pg_class, LATERAL (SELECT EXISTS (SELECT FROM locked WHERE relation = oid \
+        OR relation IN (SELECT refobjid FROM pg_rewrite w JOIN pg_depend d ON d.objid = w.oid \
+            AND d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass \
+            WHERE w.ev_class = pg_class.oid)) AS busy) b WHERE relkind = 'v' \
     AND reloptions::text ~* 'security_invoker=' \
-    AND NOT reloptions::text ~* 'security_invoker=(f|n|of|0)'";
+    AND NOT reloptions::text ~* 'security_invoker=(f|n|of|0)'"
+);
 
-pub(super) const POLICIES: &str = "SELECT polrelid, polcmd, pg_get_expr(polqual, polrelid), \
-    pg_get_expr(polwithcheck, polrelid) FROM pg_policy";
+pub(super) const POLICIES: &str = concat!(
+    "WITH locked AS MATERIALIZED (",
+    locked!(),
+    "), busy AS MATERIALIZED (SELECT DISTINCT p.polrelid AS relation FROM pg_policy p, locked l \
+        WHERE l.relation = p.polrelid OR l.relation IN (SELECT d.refobjid FROM pg_depend d \
+            WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid \
+            AND d.refclassid = 'pg_class'::regclass)) \
+    SELECT polrelid, polcmd, CASE WHEN NOT busy THEN pg_get_expr(polqual, polrelid) END, \
+        CASE WHEN NOT busy THEN pg_get_expr(polwithcheck, polrelid) END, busy \
+    FROM (SELECT *, polrelid IN (SELECT relation FROM busy) AS busy FROM pg_policy) p"
+);
+
+/// What stands for a definition that was never read: no text that can be.
+const UNREAD: &str = ")";
 
 fn definition(loading: &mut Loading, relation: Oid) -> Option<&mut Definition> {
     let (_, _, relation) = loading.relations.get_mut(&relation)?;
@@ -117,9 +150,17 @@ pub(super) fn default(loading: &mut Loading, mut row: Row<'_>) -> Result<(), Ups
 }
 
 pub(super) fn invoker(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
-    let (relation, query) = (oid(&mut row)?, row.text()?);
+    let (relation, query) = (oid(&mut row)?, row.field()?);
+    let query = match query {
+        Some(query) => query.into(),
+        None => {
+            loading.busy = true;
+            let kept = loading.kept.get(&relation).and_then(|kept| kept.invoker_query.clone());
+            kept.unwrap_or_else(|| UNREAD.into())
+        }
+    };
     if let Some(definition) = definition(loading, relation) {
-        definition.invoker_query = Some(query.into());
+        definition.invoker_query = Some(query);
     }
     Ok(())
 }
@@ -127,6 +168,15 @@ pub(super) fn invoker(loading: &mut Loading, mut row: Row<'_>) -> Result<(), Ups
 pub(super) fn policy(loading: &mut Loading, mut row: Row<'_>) -> Result<(), UpstreamError> {
     let (relation, command) = (oid(&mut row)?, row.text()?);
     let (using, check) = (row.field()?, row.field()?);
+    if row.text()? == "t" {
+        loading.busy = true;
+        let unread = || vec![Policy { commands: "rawd", condition: UNREAD.into() }];
+        let kept = loading.kept.get(&relation).map(|kept| kept.policies.clone());
+        if let Some(definition) = definition(loading, relation) {
+            definition.policies = kept.filter(|kept| !kept.is_empty()).unwrap_or_else(unread);
+        }
+        return Ok(());
+    }
     // Without WITH CHECK, new rows are held to USING.
     let (of_using, of_check) = match (command, check) {
         ("r", _) => ("r", ""),

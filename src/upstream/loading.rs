@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::client::Row;
 use super::error::UpstreamError;
 use crate::sql::catalog::{
-    CalledCast, Catalog, Function, Language, Mark, Operator, Origin, Relation, RelationKind,
-    Routine, Schema, Type, TypeKind, Volatility,
+    CalledCast, Catalog, Definition, Function, Language, Mark, Operator, Origin, Relation,
+    RelationKind, Routine, Schema, Type, TypeKind, Volatility,
 };
 use crate::sql::name::QualifiedName;
 
@@ -34,6 +34,10 @@ pub(super) struct Loading {
     pub mark: Mark,
     /// Relations that are as they were before.
     known: HashMap<Oid, (Oid, Box<str>, Relation)>,
+    /// Their definitions then, for what cannot be written out now.
+    pub kept: HashMap<Oid, Definition>,
+    /// Something could not: it is read again before long.
+    pub busy: bool,
     /// The relation whose columns come.
     columns_of: Oid,
 }
@@ -64,6 +68,10 @@ impl Loading {
                 ..Relation::default()
             };
             loading.known.insert(*number, (*schema, name.clone(), relation));
+            let of_text = |it: &&Definition| it.invoker_query.is_some() || !it.policies.is_empty();
+            if let Some(definition) = found.definition.as_deref().filter(of_text) {
+                loading.kept.insert(*number, definition.clone());
+            }
         }
         loading
     }

@@ -439,3 +439,41 @@ async fn relations_that_run_somebodys_code_are_marked() {
         assert!(!marked(name), "{name}");
     }
 }
+
+/// The server writes out no definition of a table that somebody else is changing before he is done.
+#[tokio::test]
+async fn a_migration_that_takes_its_time_holds_up_nobody() {
+    let mut connection = server().database("slow").await;
+    run(
+        &mut connection,
+        "CREATE TABLE rows (id int); CREATE POLICY few ON rows USING (id < 3);
+        CREATE VIEW seen WITH (security_invoker = on) AS SELECT id FROM rows",
+    )
+    .await;
+    let target = server().socket("postgres", "slow");
+    let catalogs = Catalogs::spawn(target.clone(), NEVER);
+    let first = catalogs.refresh().await.unwrap();
+    let told = |catalog: &Catalog| {
+        let of = |name| catalog.relation("public", name).unwrap().definition.clone().unwrap();
+        (of("rows").policies[0].condition.clone(), of("seen").invoker_query.clone().unwrap())
+    };
+    let before = told(&first);
+    assert!(before.0.contains("id < 3") && before.1.contains("rows.id"), "{before:?}");
+    let mut migration = server().superuser("slow").await;
+    run(&mut migration, "BEGIN; ALTER TABLE rows RENAME id TO number").await;
+    run(&mut connection, "CREATE TABLE made_meanwhile ()").await;
+    let patience = Duration::from_secs(30);
+    let meanwhile = timeout(patience, catalogs.refresh()).await.unwrap().unwrap();
+    assert!(meanwhile.relation("public", "made_meanwhile").is_some());
+    assert_eq!(told(&meanwhile), before);
+    // Whoever has never read them does not take them for nothing: they are refused as not understood.
+    let late = Catalogs::spawn(target, NEVER);
+    let unread = timeout(patience, late.refresh()).await.unwrap().unwrap();
+    assert_eq!(told(&unread), (")".into(), ")".into()));
+    run(&mut migration, "ROLLBACK").await;
+    // Nothing has changed, and yet there is something to read.
+    assert_eq!(told(&late.refresh().await.unwrap()), before);
+    run(&mut migration, "ALTER TABLE rows RENAME id TO number").await;
+    let after = told(&catalogs.refresh().await.unwrap());
+    assert!(after.0.contains("number < 3") && after.1.contains("rows.number"), "{after:?}");
+}

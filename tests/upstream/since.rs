@@ -226,8 +226,30 @@ fn sorted(catalog: &Catalog) -> Catalog {
     sorted
 }
 
+/// Leaves out definitions that the full load could not write out, because a migrator has locked what they are of:
+/// what is known from before stands for them where anything is.
+fn without_unread(catalog: &Catalog, full: &Catalog) -> Catalog {
+    let mut left = catalog.clone();
+    for (name, schema) in &mut left.schemas {
+        for (name_of, relation) in &mut std::sync::Arc::make_mut(schema).relations {
+            let of_full = full.relation(name, name_of).and_then(|it| it.definition.as_deref());
+            let (Some(definition), Some(full)) = (&mut relation.definition, of_full) else {
+                continue;
+            };
+            if full.policies.iter().any(|policy| &*policy.condition == ")") {
+                definition.policies.clear();
+            }
+            if full.invoker_query.as_deref() == Some(")") {
+                definition.invoker_query = None;
+            }
+        }
+    }
+    left
+}
+
 fn assert_same(one: &Catalog, full: &Catalog, what: &str) {
-    let (one, full) = (sorted(one), sorted(full));
+    let (one, full) = (without_unread(one, full), without_unread(full, full));
+    let (one, full) = (sorted(&one), sorted(&full));
     assert!(one.same_content(&full), "{what}: {}", difference(&one, &full));
 }
 
