@@ -10,11 +10,14 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../oracle/tally.rs"]
+mod tally;
 
 mod accounts;
 mod catalog;
 mod clients;
 mod house;
+mod judge;
 mod lock;
 mod oracle;
 mod served;

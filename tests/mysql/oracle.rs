@@ -15,7 +15,7 @@ use daypass::sql::statement::{Class, Effect};
 use daypass::upstream::Catalogs;
 use daypass::upstream::mysql::{Host, Target};
 
-const SCHEMA: &str = "
+pub const SCHEMA: &str = "
 DROP DATABASE IF EXISTS shop; DROP DATABASE IF EXISTS crm;
 CREATE DATABASE shop; CREATE DATABASE crm; USE shop;
 CREATE USER IF NOT EXISTS owner@localhost; GRANT ALL ON shop.* TO owner@localhost;
@@ -82,7 +82,7 @@ pub(super) fn load(server: &Mysql) -> (Arc<Catalog>, ParseSettings) {
 }
 
 /// The statements of the analyser's own tables.
-fn written() -> Vec<String> {
+pub fn written() -> Vec<String> {
     let files = [
         include_str!("../../src/sql/mysql/tests/queries.txt"),
         include_str!("../../src/sql/mysql/tests/changes.txt"),
@@ -102,7 +102,7 @@ fn written() -> Vec<String> {
 }
 
 /// Expressions in places in statements.
-fn generated() -> Vec<String> {
+pub fn generated() -> Vec<String> {
     let expressions = [
         "a",
         "t1.a + 1",

@@ -301,6 +301,10 @@ impl Parser<'_> {
             if partitions && self.is_at(1, "PARTITION") {
                 self.existing(name, &[Operation::Drop], resolver)?;
             }
+            let upkeep = ["ANALYZE", "CHECK", "OPTIMIZE", "REPAIR", "REBUILD"];
+            if self.is_any(&upkeep) && self.is_at(1, "PARTITION") {
+                self.existing(name, &[Operation::Select, Operation::Insert], resolver)?;
+            }
             if self.is("CONVERT") && !self.is_at(1, "TO") || self.are("CONVERT TO TABLE") {
                 return unsupported("CONVERT of a partition is not read here.");
             }
@@ -371,6 +375,10 @@ impl Parser<'_> {
             self.eat("IF EXISTS");
             let name = self.routine()?;
             if function && resolver.scope.catalog.loadable.contains(&*name.name) {
+                resolver.needs.admin(Object::Database);
+            }
+            if !self.mariadb() {
+                // MySQL guards what accounts with SYSTEM_USER made, and whose a routine is is not known here.
                 resolver.needs.admin(Object::Database);
             }
             let name = resolver.qualify(&name)?;

@@ -594,9 +594,11 @@ impl<'a> Resolver<'a> {
                 Mention::Sequence { name, advances } => {
                     let table = self.table(name, None)?;
                     if let Bound::Relation(relation) = table.bound {
-                        let operation =
-                            if *advances { Operation::Insert } else { Operation::Select };
-                        self.needs.whole(operation, Object::Relation(relation));
+                        let object = Object::Relation(relation);
+                        if *advances {
+                            self.needs.whole(Operation::Insert, object.clone());
+                        }
+                        self.needs.whole(Operation::Select, object);
                     }
                 }
             }

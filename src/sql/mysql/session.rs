@@ -201,7 +201,12 @@ impl Parser<'_> {
         let name = self.table()?;
         let table = resolver.table(&name, None)?;
         if let Bound::Relation(relation) | Bound::Partly(relation, _) = &table.bound {
-            resolver.needs.whole(Operation::Select, Object::Relation(relation.clone()));
+            let object = Object::Relation(relation.clone());
+            if self.is("OPEN") {
+                resolver.needs.any(Operation::Select, object);
+            } else {
+                resolver.needs.whole(Operation::Select, object);
+            }
         }
         if self.eat_any(&["OPEN", "CLOSE"]) {
             if !self.done() {

@@ -1,0 +1,52 @@
+//! What statements show that take no privilege: to an account that holds little, and to a principal that holds the
+//! same, whose session is the service account's.
+
+use super::ground::Ground;
+use super::wire::Session;
+use crate::support::{Product, products_available};
+
+/// A statement, and why it shows more or something else through the proxy; without a reason it shows the same.
+fn statements() -> Vec<(&'static str, Option<&'static str>)> {
+    let lines = include_str!("shown.txt").lines();
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| match line.split_once(" => ") {
+            Some((text, why)) => (text.trim(), Some(why.trim())),
+            None => (line.trim(), None),
+        })
+        .collect()
+}
+
+fn sorted(session: &mut Session, text: &str) -> Result<Vec<Vec<Option<String>>>, &'static str> {
+    let mut rows = session.rows(text).map_err(|_| "refused")?;
+    rows.sort();
+    Ok(rows)
+}
+
+fn compare(product: Product) {
+    let held =
+        [("SELECT (a, b)", "shop.t1"), ("SELECT", "shop.one"), ("EXECUTE", "FUNCTION shop.f")];
+    let ground = Ground::narrow(product, &held);
+    let party = &ground.parties[0];
+    let (mut direct, mut proxied) = (ground.direct(party), ground.proxied(party));
+    let mut wrong = Vec::new();
+    let mut differ = 0;
+    for (text, why) in statements() {
+        let (server, shown) = (sorted(&mut direct, text), sorted(&mut proxied, text));
+        differ += usize::from(server != shown);
+        if (server != shown) != why.is_some() {
+            wrong.push(format!(
+                "{text}\n    the server: {server:.300?}\n    the proxy: {shown:.300?}"
+            ));
+        }
+    }
+    println!("{product:?}: {differ} of {} statements show something else", statements().len());
+    assert!(wrong.is_empty(), "{product:?}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_shown_beyond_the_callers_rights_is_listed() {
+    for product in products_available() {
+        compare(product);
+    }
+}
