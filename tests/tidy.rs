@@ -55,6 +55,7 @@ const ORDER: &[Floor] = &[
             "upstream::roles::acl",
             "upstream::roles::plan",
             "upstream::roles::action",
+            "upstream::roles::service",
             "upstream::mysql::accounts::names",
             "upstream::mysql::accounts::verifier",
             "upstream::mysql::accounts::rights",

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Request};
 use super::progress::{Progress, Stamp};
 use super::{CatalogOf, Kind};
 use crate::grant::snapshot::HeldGrants;
@@ -15,12 +15,6 @@ use crate::store::{Follower, Snapshot};
 use crate::time::Timestamp;
 use crate::upstream::catalogs::{Catalogs, Kept};
 use crate::upstream::error::UpstreamError;
-
-/// Asks for the roles to be brought in line, the password of one of them set anew.
-pub(super) struct Request {
-    pub(super) reset: Option<String>,
-    pub(super) answer: oneshot::Sender<Arc<Progress>>,
-}
 
 /// The second lock of one database. Cheap to clone; its task ends with the last clone.
 pub struct Lock<K: Kind> {

@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::handle::Request;
 use super::progress::Progress;
 use super::{CatalogOf, Kind, Outcome};
 use crate::grant::GrantId;
@@ -33,6 +32,12 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// The catalog, once there is one.
 type Known<K> = Option<Arc<CatalogOf<K>>>;
+
+/// Asks for the roles to be brought in line, the password of one of them set anew.
+pub(super) struct Request {
+    pub(super) reset: Option<String>,
+    pub(super) answer: oneshot::Sender<Arc<Progress>>,
+}
 
 /// The task.
 pub(super) struct Keeper<K: Kind> {

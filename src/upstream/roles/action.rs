@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::acl::Right;
-use super::plan::Service;
+use super::service::Service;
 use crate::sql::access::Object;
 use crate::time::Timestamp;
 

@@ -7,7 +7,7 @@ use super::acl::Right;
 use super::action::{self, Action, OPTIONS_SINCE, literal, name};
 use super::names::{self, Names};
 use super::observe;
-use super::plan::Service;
+use super::service::Service;
 use crate::grant::privilege::{Item, Privilege};
 use crate::sql::Engine;
 use crate::sql::access::{Object, Operation};

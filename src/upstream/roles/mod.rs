@@ -19,6 +19,7 @@ pub mod names;
 mod observe;
 pub mod plan;
 mod removal;
+pub mod service;
 
 pub use super::lock::Progress;
 pub use keeper::{Done, Roles, Settings};

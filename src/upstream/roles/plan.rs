@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::acl::{self, Known, Right};
 use super::action::{self, Action};
 use super::names::Names;
+use super::service::Service;
 use crate::grant::privilege::{Item, Level, Privilege};
 use crate::grant::{Grant, GrantId};
 use crate::sql::access::Operation;
@@ -85,23 +86,6 @@ pub fn wanted<'a>(
         wanted.sets.entry(set).or_insert_with(|| grant.privileges.clone());
     }
     wanted
-}
-
-/// The service account, and where it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Service {
-    /// Its name.
-    pub name: Box<str>,
-    /// It may do everything.
-    pub superuser: bool,
-    /// It may make roles.
-    pub creates_roles: bool,
-    /// `server_version_num`.
-    pub server_version: u32,
-    /// What tells the cluster from all others.
-    pub cluster: Box<str>,
-    /// The server's database.
-    pub database: Box<str>,
 }
 
 /// Settings of a role, by whether they count in this database only, and name.

@@ -2,7 +2,7 @@
 //! only somebody else, or a hole in the first lock, can have given it.
 
 use super::action::{OPTIONS_SINCE, literal, name};
-use super::plan::Service;
+use super::service::Service;
 use crate::upstream::APPLICATION_NAME;
 use crate::upstream::client;
 use crate::upstream::connect::{Connection, connect};

@@ -2,7 +2,7 @@
 
 use super::super::action::{OPTIONS_SINCE, literal, name};
 use super::super::observe::{self, DdlOwner};
-use super::super::plan::Service;
+use super::super::service::Service;
 use super::{Finding, RELATIONS, USERS, Weight};
 use crate::upstream::client::{self, Bounds};
 use crate::upstream::connect::Connection;

@@ -9,7 +9,7 @@ use crate::upstream::client::{self, Bounds};
 use crate::upstream::connect::{Connection, within};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::path::{split_path, usable};
-use crate::upstream::roles::plan::Service;
+use crate::upstream::roles::service::Service;
 use crate::upstream::target::Target;
 
 /// The extension's own views: somebody else's of that name would run as the service account.

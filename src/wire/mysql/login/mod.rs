@@ -18,6 +18,7 @@ use bytes::BytesMut;
 use super::auth::{self, Nonce};
 use super::capability::{Capabilities, Status};
 use super::handshake::{ChangeUser, Greeting};
+use super::packet::{self, Violation};
 use super::report::Report;
 use crate::identity::token::TokenSnapshot;
 use crate::identity::{PrincipalName, TokenId};
@@ -270,9 +271,9 @@ impl Login {
     /// is the TLS engine's, and only its.
     pub fn read_max(&self, input: &[u8]) -> usize {
         match self.state {
-            State::Opening if !self.shared.tls => match super::packet::header(input) {
+            State::Opening if !self.shared.tls => match packet::header(input) {
                 Some(header) => header.total().saturating_sub(input.len()),
-                None => super::packet::HEADER_BYTES - input.len().min(super::packet::HEADER_BYTES),
+                None => packet::HEADER_BYTES - input.len().min(packet::HEADER_BYTES),
             },
             State::Handshake => 0,
             _ => usize::MAX,
@@ -317,7 +318,7 @@ impl Login {
         let due = matches!(std::mem::replace(&mut self.state, State::Over), State::Handshake);
         if !due || !plaintext.is_empty() {
             let reason = if due { opening::UNENCRYPTED } else { "unexpected TLS handshake" };
-            let report = opening::bad_handshake(reason);
+            let report = bad_handshake(reason);
             return Err(Box::new(Who::default().refused(&report, reason)));
         }
         self.shared.tls = true;
@@ -358,4 +359,20 @@ impl Who {
         let refused = self.refused(report, report.message.as_str());
         Turn::End(Step::Refused(Box::new(refused)))
     }
+}
+
+/// A login that breaks the protocol (ER_HANDSHAKE_ERROR).
+fn bad_handshake(what: impl std::fmt::Display) -> Report {
+    Report::new(1043, "08S01", format!("Bad handshake: {what}"))
+}
+
+/// Takes the next message of a client off `input`, when it is all there.
+fn take(
+    shared: &mut Shared,
+    input: &mut BytesMut,
+    max: usize,
+) -> Result<Option<BytesMut>, Violation> {
+    let Some(message) = packet::message(input, shared.sequence, max)? else { return Ok(None) };
+    shared.sequence = message.next;
+    Ok(Some(input.split_to(message.total)))
 }

@@ -3,33 +3,19 @@
 use bytes::BytesMut;
 
 use super::proof::{self, Wish};
-use super::{Channel, LoggedIn, LoginEnv, Plugin, Shared, State, TlsPolicy, Turn, Who};
+use super::{
+    Channel, LoggedIn, LoginEnv, Plugin, Shared, State, TlsPolicy, Turn, Who, bad_handshake, take,
+};
 use crate::identity::PrincipalName;
 use crate::identity::token::Token;
 use crate::wire::mysql::auth;
 use crate::wire::mysql::capability::Capabilities;
 use crate::wire::mysql::handshake::{Answer, ChangeUser, LoginRequest};
-use crate::wire::mysql::packet::{self, Violation};
+use crate::wire::mysql::packet;
 use crate::wire::mysql::report::Report;
 
 /// For what comes in clear where encryption was asked for.
 pub(super) const UNENCRYPTED: &str = "received unencrypted data after a request for encryption";
-
-/// A login that breaks the protocol (ER_HANDSHAKE_ERROR).
-pub(super) fn bad_handshake(what: impl std::fmt::Display) -> Report {
-    Report::new(1043, "08S01", format!("Bad handshake: {what}"))
-}
-
-/// Takes the next message of a client off `input`, when it is all there.
-pub(super) fn take(
-    shared: &mut Shared,
-    input: &mut BytesMut,
-    max: usize,
-) -> Result<Option<BytesMut>, Violation> {
-    let Some(message) = packet::message(input, shared.sequence, max)? else { return Ok(None) };
-    shared.sequence = message.next;
-    Ok(Some(input.split_to(message.total)))
-}
 
 pub(super) fn advance(
     shared: &mut Shared,

@@ -5,8 +5,9 @@ use bytes::BytesMut;
 use subtle::Choice;
 use zeroize::Zeroize;
 
-use super::opening::{bad_handshake, take};
-use super::{LoggedIn, LoginEnv, Plugin, Refused, Shared, State, Step, Turn, Who};
+use super::{
+    LoggedIn, LoginEnv, Plugin, Refused, Shared, State, Step, Turn, Who, bad_handshake, take,
+};
 use crate::identity::PrincipalName;
 use crate::identity::token::{Candidates, NotAToken, Token, TokenVerifier, Verdict};
 use crate::secret::Secret;
