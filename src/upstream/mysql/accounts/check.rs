@@ -48,7 +48,7 @@ pub async fn check(
         }
         match flavour {
             Flavour::MariaDb => of_mariadb(&mut connection, &service, &mut findings).await?,
-            Flavour::MySql => of_mysql(&mut connection, &mut findings).await?,
+            Flavour::MySql => of_mysql(&mut connection, &service, &mut findings).await?,
         }
         at_login(&mut connection, &mut findings).await?;
         findings.sort_by_key(|finding| finding.weight);
@@ -94,11 +94,6 @@ fn account(service: &Service) -> Vec<Finding> {
     lacks(error, has("CREATE USER"), "CREATE USER", "*.*", "there can be no second lock");
     let sees = sees_accounts(service);
     lacks(error, sees, "SELECT", "`mysql`.*", "it does not see what accounts may do");
-    if service.flavour == Flavour::MySql {
-        let sees = service.powers.has_on("SELECT", "performance_schema", service.schema_names);
-        let so = "it does not see which functions are loadable, and so no names at all";
-        lacks(error, sees, "SELECT", "`performance_schema`.*", so);
-    }
     lacks(
         error,
         has(kills) || has("SUPER"),
@@ -254,8 +249,25 @@ async fn of_mariadb(
 
 async fn of_mysql(
     connection: &mut Connection,
+    service: &Service,
     findings: &mut Vec<Finding>,
 ) -> Result<(), UpstreamError> {
+    const LOADABLE: &str = "performance_schema.user_defined_functions";
+    let sql = format!("SELECT udf_name FROM {LOADABLE} LIMIT 0");
+    match client::query(connection, &sql).await {
+        Ok(_) => {}
+        Err(UpstreamError::MysqlFailed { .. }) => {
+            let name = service.identity.quoted();
+            findings.push(Finding {
+                weight: Weight::Error,
+                says: format!(
+                    "the service account {name} lacks SELECT ON {LOADABLE}: no names can be read"
+                ),
+                mend: Some(format!("GRANT SELECT ON {LOADABLE} TO {name};")),
+            });
+        }
+        Err(error) => return Err(error),
+    }
     let roles = first(connection, "SELECT @@GLOBAL.mandatory_roles").await?;
     if !roles.is_empty() {
         findings.push(Finding {
