@@ -132,6 +132,7 @@ impl Parser<'_> {
         on(resolver, &name, &[Operation::CreateView]);
         if replace {
             on(resolver, &name, &[Operation::Drop]);
+            guarded_by_definer(self, resolver, &name);
         }
         if definer {
             resolver.needs.admin(Object::Database);
@@ -342,6 +343,7 @@ impl Parser<'_> {
             for name in self.list(Self::table)? {
                 let name = resolver.qualify(&name)?;
                 on(resolver, &name, &[Operation::Drop]);
+                guarded_by_definer(self, resolver, &name);
             }
             self.eat_any(&["RESTRICT", "CASCADE"]);
             return Ok(Kind::ddl("DROP VIEW"));
@@ -467,6 +469,13 @@ impl Parser<'_> {
         }
         resolver.needs.metadata();
         Ok(Kind::new("TABLE MAINTENANCE", crate::sql::statement::Class::Misc))
+    }
+}
+
+/// MySQL lets only SYSTEM_USER drop a view whose definer has that, and whose a view is is not known here.
+fn guarded_by_definer(parser: &Parser<'_>, resolver: &mut Resolver<'_>, name: &QualifiedName) {
+    if !parser.mariadb() && resolver.view(name).is_some() {
+        resolver.needs.admin(Object::Database);
     }
 }
 

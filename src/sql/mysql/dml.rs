@@ -187,9 +187,9 @@ impl Parser<'_> {
                 Mention::Column(ColumnName { table: Some(table), column })
                     if table.database.is_none() && Some(&*table.name) == row_alias =>
                 {
-                    // The row that was to be inserted is no secret to who gives it; the name has to be there.
+                    // The row that was to be inserted is no secret to who gives it, but MySQL asks for the column.
                     let name = ColumnName { table: None, column };
-                    resolver.column(&name, Use::For(&[Operation::Insert]))?;
+                    resolver.column(&name, Use::Read)?;
                 }
                 other => kept.push(other),
             }

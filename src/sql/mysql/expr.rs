@@ -259,8 +259,8 @@ impl Parser<'_> {
             return Ok(());
         }
         if is_bare(&word) && !called {
-            let own = self.mariadb() || word != "rownum";
-            if own {
+            // To MySQL it is a name like any other.
+            if self.mariadb() || word != "current_role" {
                 self.at += 1;
                 return Ok(());
             }

@@ -76,7 +76,7 @@ static CALLED: Words = LazyLock::new(|| {
     words(
         " char left right if insert repeat replace mod database schema row_number rank \
 dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value row values default \
-interval convert grouping truncate ",
+interval convert grouping truncate rownum ",
     )
 });
 
@@ -89,7 +89,7 @@ pub(super) fn is_called(word: &str) -> bool {
 static BARE: Words = LazyLock::new(|| {
     words(
         " current_date current_time current_timestamp current_user current_role localtime \
-localtimestamp utc_date utc_time utc_timestamp null true false unknown rownum ",
+localtimestamp utc_date utc_time utc_timestamp null true false ",
     )
 });
 
@@ -121,7 +121,7 @@ max md5 median microsecond mid min minute mod month monthname name_const natural
 nullif nvl nvl2 oct octet_length ord percent_rank period_add period_diff pi position pow power \
 ps_current_thread_id ps_thread_id quarter quote radians rand random_bytes rank regexp_instr regexp_like \
 regexp_replace regexp_substr release_all_locks release_lock repeat replace reverse right roles_graphml round \
-row row_count row_number rpad rtrim schema sec_to_time second session_user sformat sha sha1 sha2 sign sin \
+row row_count row_number rownum rpad rtrim schema sec_to_time second session_user sformat sha sha1 sha2 sign sin \
 sleep soundex space sqrt statement_digest statement_digest_text std stddev stddev_pop stddev_samp \
 str_to_date strcmp subdate substr substring substring_index subtime sum sysdate system_user sys_guid tan time \
 time_format time_to_sec timediff timestamp timestampadd timestampdiff to_base64 to_char to_days to_seconds \

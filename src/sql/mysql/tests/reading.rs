@@ -189,3 +189,32 @@ fn literals_and_credentials_are_found() {
         analysis.statements[0].credentials.iter().map(|it| &text[it.clone()]).collect();
     assert_eq!(found, ["'secret'"]);
 }
+
+#[test]
+fn words_that_are_values_only_elsewhere_name_columns() {
+    for word in ["unknown", "rownum"] {
+        let text = format!("select {word} from t1");
+        assert_eq!(needs(text.as_bytes(), &mysql()), ["undefined 42S22"], "{word}");
+    }
+    assert_eq!(needs(b"select current_role from t1", &mysql()), ["undefined 42S22"]);
+    assert_eq!(needs(b"select current_role from t1", &settings()), ["SELECT (*) ON shop.t1"]);
+    assert_eq!(needs(b"select a is unknown from t1", &mysql()), ["SELECT (a) ON shop.t1"]);
+    assert_ne!(needs(b"select rownum from t1", &settings()), ["SELECT (*) ON shop.t1"]);
+}
+
+#[test]
+fn mysql_guards_what_its_system_users_made() {
+    let drop = ["ADMIN ON DATABASE", "DROP ON shop.v_secret"];
+    assert_eq!(needs(b"drop view v_secret", &mysql()), drop);
+    let drop = ["ADMIN ON DATABASE", "ALTER ROUTINE ON FUNCTION shop.f()"];
+    assert_eq!(needs(b"drop function f", &mysql()), drop);
+    let made = ["CREATE VIEW ON shop.fresh", "DROP ON shop.fresh"];
+    assert_eq!(needs(b"create or replace view fresh as select 1", &mysql()), made);
+}
+
+#[test]
+fn a_row_alias_reads_the_column() {
+    let text = b"insert into t1 (a) values (1) as n on duplicate key update b = n.a";
+    let wanted = ["INSERT (a) ON shop.t1", "SELECT (a) ON shop.t1", "UPDATE (b) ON shop.t1"];
+    assert_eq!(needs(text, &mysql()), wanted);
+}
