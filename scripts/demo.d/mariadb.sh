@@ -124,8 +124,8 @@ mysql_grant() {
     say "   root> SHOW GRANTS FOR $account@127.0.0.1;"
     out=$(mariadb_root <<<"SHOW GRANTS FOR $account@'127.0.0.1'" | sed "s/ IDENTIFIED .*//")
     indent "$out"
-    expect 'UPDATE (`status`)'
-    expect 'ON `crm`.`tickets`'
+    expect "UPDATE (\`status\`)"
+    expect "ON \`crm\`.\`tickets\`"
     expect_not customers
     ok
 }
