@@ -91,6 +91,7 @@ impl Parser<'_> {
             inserted.extend(returning.is_some().then_some(Operation::Select));
             level.reads.clone_from(&inserted);
         }
+        let of_view = relation.as_ref().is_some_and(|it| resolver.view(it).is_some());
         if let Some(relation) = relation {
             let object = || Object::Relation(relation.clone());
             let needs = &mut resolver.needs;
@@ -121,10 +122,11 @@ impl Parser<'_> {
         resolver.mentions(&values)?;
         if let Some((columns, values)) = update {
             let own = resolver.levels.last_mut().map(|it| std::mem::take(&mut it.reads));
-            let updated: &[Operation] = if self.mariadb() {
-                &[Operation::Select, Operation::Update]
-            } else {
-                &[Operation::Update]
+            // Of a view MariaDB asks for INSERT of what is changed, too.
+            let updated: &[Operation] = match (self.mariadb(), of_view) {
+                (true, true) => &[Operation::Insert, Operation::Select, Operation::Update],
+                (true, false) => &[Operation::Select, Operation::Update],
+                (false, _) => &[Operation::Update],
             };
             for column in &columns {
                 resolver.column(column, Use::For(updated))?;

@@ -83,6 +83,11 @@ pub(super) enum Use<'a> {
 }
 
 impl Level {
+    /// What reading a column takes.
+    fn read_by(&self) -> &[Operation] {
+        if self.reads.is_empty() { &[Operation::Select] } else { &self.reads }
+    }
+
     /// What is found here may also be found further out.
     pub(super) fn reaches_out(&mut self) {
         self.partly = true;
@@ -553,7 +558,9 @@ impl<'a> Resolver<'a> {
             };
             for (column, _) in columns.iter().filter(|(_, invisible)| !invisible) {
                 if let Some(object) = table.bound.guards(column) {
-                    self.needs.column(Operation::Select, object, column);
+                    for operation in level.read_by() {
+                        self.needs.column(*operation, object.clone(), column);
+                    }
                 }
                 if let Some(names) = &mut names {
                     names.push(column.clone());
@@ -657,8 +664,7 @@ impl<'a> Resolver<'a> {
                     let Some(object) = table.bound.guards(column) else { continue };
                     let operations = match used {
                         Use::For(operations) => operations,
-                        Use::Read if level.reads.is_empty() => &[Operation::Select],
-                        Use::Read => &*level.reads,
+                        Use::Read => level.read_by(),
                     };
                     for operation in operations {
                         self.needs.column(*operation, object.clone(), column);

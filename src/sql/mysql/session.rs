@@ -53,7 +53,12 @@ impl Parser<'_> {
         }
         self.require("XA")?;
         if self.eat("RECOVER") {
-            resolver.needs.whole(Operation::Process, Object::Database);
+            if self.mariadb() {
+                resolver.needs.whole(Operation::Process, Object::Database);
+            } else {
+                // MySQL's own privilege for it, XA_RECOVER_ADMIN, is none that can be granted here.
+                resolver.needs.admin(Object::Database);
+            }
             if self.eat("CONVERT") {
                 self.require("XID")?;
             } else if self.eat("FORMAT") {

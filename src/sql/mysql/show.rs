@@ -165,6 +165,10 @@ impl Parser<'_> {
     /// A table's columns or indexes are seen by whoever holds something on it.
     pub(super) fn seen(&mut self, name: &Name, resolver: &mut Resolver<'_>) -> Parsed<()> {
         match resolver.table(name, None)?.bound {
+            // Of a view MySQL shows columns only to who may read some.
+            Bound::Relation(relation) if !self.mariadb() && resolver.view(&relation).is_some() => {
+                resolver.needs.any(Operation::Select, Object::Relation(relation));
+            }
             Bound::Relation(relation) => resolver.needs.anything(Object::Relation(relation)),
             Bound::Partly(..) | Bound::Free => resolver.needs.metadata(),
         }

@@ -213,6 +213,13 @@ fn mysql_guards_what_its_system_users_made() {
 }
 
 #[test]
+fn mysql_shows_a_view_to_who_reads_it() {
+    assert_eq!(needs(b"describe v_secret", &mysql()), ["SELECT (*) ON shop.v_secret"]);
+    assert_eq!(needs(b"describe v_secret", &settings()), ["ANYTHING ON shop.v_secret"]);
+    assert_eq!(needs(b"xa recover", &mysql()), ["ADMIN ON DATABASE"]);
+}
+
+#[test]
 fn a_row_alias_reads_the_column() {
     let text = b"insert into t1 (a) values (1) as n on duplicate key update b = n.a";
     let wanted = ["INSERT (a) ON shop.t1", "SELECT (a) ON shop.t1", "UPDATE (b) ON shop.t1"];
