@@ -160,7 +160,7 @@ fn readme(product: Product) -> String {
         .lines()
         .filter(|line| product == Product::Mysql || !line.ends_with("-- MySQL alone"));
     let sql: String = lines.filter_map(|line| line.split("--").next()).collect();
-    let sql = sql.replace("daypass@'10.0.0.5'", "svc@'%'").replace("crm.", "shop.");
+    let sql = sql.replace("daypass@'%'", "svc@'%'").replace("crm.", "shop.");
     let sql = sql.replace('…', Mysql::PASSWORD);
     match product {
         Product::MariaDb => sql,
