@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -121,7 +121,12 @@ struct Queue {
     asleep: bool,
     reopen: bool,
     closing: bool,
+    /// When the log was last told that it is nearly full.
+    warned: Option<Instant>,
 }
+
+/// A queue that fills and empties again and again is worth a line of the log no more often than this.
+const WARNING_PAUSE: Duration = Duration::from_secs(10);
 
 thread_local! {
     /// Writes the record at hand outside the lock, in memory that every record of a thread shares.
@@ -188,6 +193,7 @@ impl Recorder {
                 asleep: false,
                 reopen: false,
                 closing: false,
+                warned: None,
             }),
             wake: Condvar::new(),
             records_max: settings.queue_records_max.max(8),
@@ -238,8 +244,15 @@ impl Recorder {
             || statistics.waiting_bytes > shared.bytes_max / 2;
         let room = shared.has_room(statistics);
         queue.records.push(body);
-        if !room {
-            shared.accepts.store(false, Ordering::Release);
+        if !room && shared.accepts.swap(false, Ordering::AcqRel) {
+            let now = Instant::now();
+            if queue.warned.is_none_or(|last| now.duration_since(last) >= WARNING_PAUSE) {
+                queue.warned = Some(now);
+                tracing::warn!(
+                    records = queue.statistics.waiting,
+                    "the audit stream is written too slowly: statements are refused while its queue is nearly full"
+                );
+            }
         }
         if queue.asleep {
             // It takes its usual turn, so that what follows shortly goes into the same write.

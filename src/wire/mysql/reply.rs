@@ -396,6 +396,12 @@ impl Reply {
     }
 
     fn prepared<'a>(&mut self, payload: &'a [u8]) -> Result<Event<'a>, Violation> {
+        if payload.len() < PREPARED_BYTES {
+            // MySQL 9.7 says OK, and nothing of a statement, to SET GLOBAL that the account may not do.
+            let okay = Okay::read(payload, self.capabilities)?;
+            self.state = State::Over;
+            return Ok(Event::Okay(okay));
+        }
         let mut body = Reader::new("reply to COM_STMT_PREPARE", payload);
         body.byte()?;
         let statement = body.u32()?;
@@ -417,6 +423,9 @@ impl Reply {
         if more { State::First } else { State::Over }
     }
 }
+
+/// What tells of a prepared statement, at least ("COM_STMT_PREPARE_OK").
+const PREPARED_BYTES: usize = 12;
 
 /// The columns of a prepared statement, if it has any.
 const fn list(columns: u16) -> State {

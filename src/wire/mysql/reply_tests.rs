@@ -151,6 +151,13 @@ fn a_prepared_statement_tells_its_parameters_and_columns() {
 }
 
 #[test]
+fn a_plain_ok_in_place_of_a_prepared_statement_ends_the_reply() {
+    let mut out = Vec::new();
+    report::okay(&mut out, &mut 1, 0, Status::AUTOCOMMIT, "", NONE);
+    assert_eq!(whole(Expect::Prepared, NONE, &out), ["ok 0"]);
+}
+
+#[test]
 fn a_row_of_sixteen_megabytes_is_one_row_and_never_held() {
     // Begins with the byte of an end, as a text of that length does.
     let mut row = vec![0xfe];
@@ -231,7 +238,7 @@ fn what_breaks_the_protocol_is_told() {
     assert_eq!(broken(Expect::Okay, &late), Violation::Sequence { expected: 1, found: 2 });
     assert!(matches!(broken(Expect::Okay, &messages(&[b"\x01"])), Violation::Unexpected(_)));
     assert!(matches!(broken(Expect::Results, &messages(&[b""])), Violation::Malformed(_)));
-    assert!(matches!(broken(Expect::Prepared, &messages(&[okay])), Violation::Malformed(_)));
+    assert!(matches!(broken(Expect::Prepared, &messages(&[b"\0"])), Violation::Malformed(_)));
     let long = [&[0xff, 0xff, 0x7f, 1][..], b"\xff"].concat();
     assert!(matches!(broken(Expect::Okay, &long), Violation::TooLong { .. }));
 }
