@@ -353,8 +353,11 @@ impl Writer {
         let statistics = &mut queue.statistics;
         statistics.waiting = statistics.waiting.saturating_sub(batch.count);
         statistics.waiting_bytes = statistics.waiting_bytes.saturating_sub(batch.weight);
-        self.shared.accepts.store(self.shared.has_room(statistics), Ordering::Release);
-        if batch.closing && queue.records.is_empty() {
+        let room = self.shared.has_room(statistics);
+        let ends = batch.closing && queue.records.is_empty();
+        // Whoever hears that it is closed finds it so.
+        self.shared.accepts.store(room && !ends, Ordering::Release);
+        if ends {
             batch.waiters.append(&mut queue.waiters);
         }
         drop(queue);
