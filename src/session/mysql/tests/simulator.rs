@@ -362,10 +362,10 @@ fn step(world: &mut World, client: &mut Client, random: &mut Random) -> bool {
         13 | 14 => drop(world.fulfil(random.below(4))),
         15 | 16 => world.server.work(),
         17 if random.one_in(3) => {
-            world.pass_time(Duration::from_millis(random.next() % 20_000));
+            world.pass_time(Duration::from_millis(random.bits() % 20_000));
         }
         18 if random.one_in(2) => {
-            let until = seconds(world.now) + 5 + random.next() % 60;
+            let until = seconds(world.now) + 5 + random.bits() % 60;
             let grant = grant(world, random, until);
             world.add(grant);
         }
@@ -421,7 +421,7 @@ fn capabilities(random: &mut Random) -> Capabilities {
 
 fn run(seed: u64) {
     let mut random = Random::new(seed);
-    let first = Arc::new(granted("g_0", random.pick(&PRIVILEGES), 100 + random.next() % 200));
+    let first = Arc::new(granted("g_0", random.pick(&PRIVILEGES), 100 + random.bits() % 200));
     let choices: Vec<u8> = (0..400).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
     let without = random.one_in(3);
     let setup = Setup {

@@ -220,11 +220,11 @@ fn step(house: &mut House, random: &mut Random, to_send: &mut Vec<u8>) {
             house.fulfil(index);
         }
         9 => house.server.finish(),
-        10 if random.one_in(3) => house.pass_time(Duration::from_secs(random.next() % 20)),
+        10 if random.one_in(3) => house.pass_time(Duration::from_secs(random.bits() % 20)),
         11 if random.one_in(3) => {
             let id = format!("g_{}", house.grants.len());
             let relation = random.below(4);
-            let seconds = 5 + random.next() % 60;
+            let seconds = 5 + random.bits() % 60;
             let privileges = match random.below(3) {
                 0 => "ADMIN ON SCHEMA app".to_owned(),
                 _ => format!("SELECT, INSERT ON public.t{relation}"),
