@@ -83,7 +83,11 @@ impl Session {
         if let Some(failed) = said.failed {
             return Err(failed);
         }
-        let (number, parameters) = said.prepared.expect("a reply says what is prepared");
+        let Some((number, parameters)) = said.prepared else {
+            // MySQL answers so where it refuses to prepare SET GLOBAL.
+            let message = "an OK, and nothing is prepared".to_owned();
+            return Err(Failed { code: 0, message });
+        };
         let mut body = number.to_le_bytes().to_vec();
         body.extend([0, 1, 0, 0, 0]);
         if parameters > 0 {
@@ -122,13 +126,6 @@ impl Session {
             while !reply.is_over() {
                 let step = match reply.advance(buffer) {
                     Ok(step) => step,
-                    // MySQL answers so where it refuses to prepare SET GLOBAL: with an OK and nothing prepared.
-                    Err(Violation::Malformed("reply to COM_STMT_PREPARE")) => {
-                        buffer.clear();
-                        let message = "an OK, and nothing is prepared".to_owned();
-                        said.failed = Some(Failed { code: 0, message });
-                        break;
-                    }
                     // A last word, which answers nothing.
                     Err(Violation::Sequence { found: 0, .. }) => {
                         said.end(ended);
