@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use crate::config::{self, Config, ConfigErrors, SecondLock};
 use crate::secret::Secret;
-use crate::session::relay::mysql::Mysql;
-use crate::session::relay::postgres::Postgres;
 use crate::session::relay::{self, Entry};
+use crate::session::wire::Wire;
 use crate::sql::Engine;
 use crate::store::Store;
-use crate::upstream::lock::Lock;
+use crate::upstream::catalogs::{Catalogs, Source};
+use crate::upstream::lock::{Kind, Lock};
 use crate::upstream::mysql::accounts;
-use crate::upstream::roles::Settings;
-use crate::upstream::{Catalogs, Target, TargetError, mysql};
+use crate::upstream::{Target, TargetError, mysql, roles};
 
 /// One entry.
 pub(super) struct Database {
@@ -107,22 +106,33 @@ impl Database {
     /// stands now.
     pub(super) fn open(self, before: Option<&Entry>, store: &Store) -> Entry {
         let Self { name, catalog_refresh, server } = self;
+        let (entry, interval) = (Arc::clone(&name), catalog_refresh);
+        let fresh = Fresh { name, catalog_refresh };
         match server {
             Server::Postgres { primary, role_key, ddl_owner } => {
                 let before = match before {
                     Some(Entry::Postgres(before)) => Some(before),
                     _ => None,
                 };
-                let fresh = Fresh { name, catalog_refresh };
-                Entry::Postgres(fresh.postgres(primary, role_key, ddl_owner, before, store))
+                let (target, owner) = (primary.clone(), ddl_owner.clone());
+                let lock = role_key.map(|key| roles::Settings {
+                    entry,
+                    target,
+                    key,
+                    interval,
+                    ddl_owner: owner,
+                });
+                Entry::Postgres(fresh.open(primary, lock, ddl_owner, before, store))
             }
-            Server::Mysql { primary, role_key, account_host } => {
+            Server::Mysql { primary, role_key, account_host: host } => {
                 let before = match before {
                     Some(Entry::Mysql(before)) => Some(before),
                     _ => None,
                 };
-                let fresh = Fresh { name, catalog_refresh };
-                Entry::Mysql(fresh.mysql(primary, role_key, account_host, before, store))
+                let target = primary.clone();
+                let lock =
+                    role_key.map(|key| accounts::Settings { entry, target, key, interval, host });
+                Entry::Mysql(fresh.open(primary, lock, None, before, store))
             }
         }
     }
@@ -135,24 +145,21 @@ struct Fresh {
 }
 
 impl Fresh {
-    fn postgres(
+    fn open<W: Wire>(
         self,
-        primary: Target,
-        role_key: Option<Secret>,
+        primary: W::Target,
+        lock: Option<<W::Kind as Kind>::Settings>,
         ddl_owner: Option<Arc<str>>,
-        before: Option<&Arc<relay::Database<Postgres>>>,
+        before: Option<&Arc<relay::Database<W>>>,
         store: &Store,
-    ) -> Arc<relay::Database<Postgres>> {
+    ) -> Arc<relay::Database<W>> {
         let Self { name, catalog_refresh } = self;
-        let same_lock = |before: &relay::Database<Postgres>| {
-            before.lock.as_ref().map(|lock| &lock.settings().key) == role_key.as_ref()
-        };
         let catalogs = match before {
             Some(before)
                 if before.primary == primary
                     && before.catalog_refresh == catalog_refresh
                     && before.ddl_owner == ddl_owner
-                    && same_lock(before) =>
+                    && before.lock.as_ref().map(Lock::settings) == lock.as_ref() =>
             {
                 before.primary.forget_authorities();
                 return Arc::clone(before);
@@ -162,50 +169,7 @@ impl Fresh {
             }
             _ => Catalogs::spawn(primary.clone(), catalog_refresh),
         };
-        let lock = role_key.map(|key| {
-            let (entry, target) = (Arc::clone(&name), primary.clone());
-            let ddl_owner = ddl_owner.clone();
-            let settings = Settings { entry, target, key, interval: catalog_refresh, ddl_owner };
-            Lock::spawn(settings, store.follower(), catalogs.watch())
-        });
-        Arc::new(relay::Database { name, primary, catalogs, lock, catalog_refresh, ddl_owner })
-    }
-
-    fn mysql(
-        self,
-        primary: mysql::Target,
-        role_key: Option<Secret>,
-        host: Arc<str>,
-        before: Option<&Arc<relay::Database<Mysql>>>,
-        store: &Store,
-    ) -> Arc<relay::Database<Mysql>> {
-        let Self { name, catalog_refresh } = self;
-        let wanted = role_key.as_ref().map(|key| (key, &host));
-        let same_lock = |before: &relay::Database<Mysql>| {
-            let settings = before.lock.as_ref().map(Lock::settings);
-            settings.map(|settings| (&settings.key, &settings.host)) == wanted
-        };
-        let catalogs = match before {
-            Some(before)
-                if before.primary == primary
-                    && before.catalog_refresh == catalog_refresh
-                    && same_lock(before) =>
-            {
-                before.primary.forget_authorities();
-                return Arc::clone(before);
-            }
-            Some(before) if before.primary.has_names_of(&primary) => {
-                before.catalogs.succeed(primary.clone(), catalog_refresh)
-            }
-            _ => Catalogs::spawn(primary.clone(), catalog_refresh),
-        };
-        let lock = role_key.map(|key| {
-            let (entry, target) = (Arc::clone(&name), primary.clone());
-            let interval = catalog_refresh;
-            let settings = accounts::Settings { entry, target, key, interval, host };
-            Lock::spawn(settings, store.follower(), catalogs.watch())
-        });
-        let ddl_owner = None;
+        let lock = lock.map(|settings| Lock::spawn(settings, store.follower(), catalogs.watch()));
         Arc::new(relay::Database { name, primary, catalogs, lock, catalog_refresh, ddl_owner })
     }
 }

@@ -295,6 +295,14 @@ impl Source for Target {
         self.host.to_string()
     }
 
+    fn has_names_of(&self, other: &Self) -> bool {
+        self.has_names_of(other)
+    }
+
+    fn forget_authorities(&self) {
+        self.forget_authorities();
+    }
+
     async fn open(&self) -> Result<(Watching, Self::Facts), UpstreamError> {
         let startup = Startup { application_name: APPLICATION_NAME.into(), ..Startup::default() };
         let mut connection = connect(self, &startup).await?;

@@ -54,7 +54,7 @@ pub trait Kept: Send + Sync + 'static {
 }
 
 /// Where a catalog comes from: a server, and how that is asked.
-pub trait Source: Send + Sync + Sized + 'static {
+pub trait Source: PartialEq + Send + Sync + Sized + 'static {
     /// What is kept.
     type Catalog: Kept;
     /// What looks are made over, and what it knows from the last one: that means nothing to another server, and a
@@ -65,6 +65,12 @@ pub trait Source: Send + Sync + Sized + 'static {
 
     /// Where it is, for the log.
     fn place(&self) -> String;
+
+    /// Whether both have the same names: they may differ in how one gets there.
+    fn has_names_of(&self, other: &Self) -> bool;
+
+    /// Has what was read of authorities' files read again at the next connection, by every clone of this.
+    fn forget_authorities(&self);
 
     /// Connects, within the time that the target gives.
     fn open(

@@ -29,7 +29,7 @@ pub trait Kind: Send + Sized + 'static {
     /// A server, and who logs in.
     type Target: Source + Clone;
     /// What a lock is for.
-    type Settings: Send + Sync + 'static;
+    type Settings: PartialEq + Send + Sync + 'static;
     /// What roles are called.
     type Names: Send + Sync + 'static;
     /// What a session asks for at its login.

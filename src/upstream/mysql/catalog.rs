@@ -129,6 +129,14 @@ impl Source for Target {
         self.host.to_string()
     }
 
+    fn has_names_of(&self, other: &Self) -> bool {
+        self.has_names_of(other)
+    }
+
+    fn forget_authorities(&self) {
+        self.forget_authorities();
+    }
+
     async fn open(&self) -> Result<(Watching, Facts), UpstreamError> {
         // What an account may do in its default schema is what it could when it entered that.
         let target = self.clone().with_schema(None);

@@ -39,7 +39,7 @@ const SESSION: &str = "SET search_path = pg_catalog, pg_temp; SET jit = off; \
 const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock(1684109680, 1)";
 
 /// What a lock is for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The entry of the configuration.
     pub entry: Arc<str>,

@@ -36,7 +36,7 @@ const NEXT: &str = "SELECT RELEASE_LOCK('daypass second lock')";
 static TURNS: AtomicU64 = AtomicU64::new(1);
 
 /// What a lock is for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The entry of the configuration.
     pub entry: Arc<str>,
