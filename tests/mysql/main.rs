@@ -16,6 +16,7 @@ mod tally;
 mod accounts;
 mod catalog;
 mod clients;
+mod held;
 mod house;
 mod judge;
 mod lock;

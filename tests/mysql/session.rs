@@ -4,14 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::held::{NOW, granted};
 use crate::support::{Mysql, Product, products_available};
 use bytes::{Buf, BytesMut};
 use daypass::audit::record::{AuditRecord, Client, Kind, Verdict};
 use daypass::audit::redact;
-use daypass::grant::privilege::parse_list;
-use daypass::grant::snapshot::HeldGrants;
-use daypass::grant::{Grant, GrantId, GrantLimits};
-use daypass::identity::PrincipalName;
 use daypass::secret::Secret;
 use daypass::session::machine::SessionLimits;
 use daypass::session::mysql::{Conversation, Env, Start};
@@ -28,7 +25,6 @@ use daypass::wire::mysql::command;
 use daypass::wire::mysql::reply::{Event, Expect, Reply, Step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 const SCHEMA: &str = "CREATE TABLE shop.t1 (a INT, b TEXT); CREATE TABLE shop.secret (d INT); \
     INSERT INTO shop.t1 VALUES (1, 'x'), (2, 'y'), (3, 'z'); INSERT INTO shop.secret VALUES (7)";
 
@@ -42,26 +38,6 @@ fn catalog() -> Arc<Catalog> {
     let shop = Database { tables, ..Database::default() };
     let databases = [("shop".into(), Arc::new(shop))].into();
     Arc::new(Catalog { version: 1, databases, ..Catalog::default() })
-}
-
-fn granted(text: &str) -> HeldGrants {
-    HeldGrants::new([Arc::new(Grant {
-        id: GrantId("g_1".into()),
-        principal: PrincipalName::new("alice").unwrap(),
-        database: "shop".into(),
-        privileges: parse_list(text, Engine::Mysql, "shop").unwrap(),
-        not_before: NOW,
-        expires: NOW + Duration::from_hours(1),
-        reason: "INC-42".into(),
-        ticket: None,
-        approvers: vec!["local:root".into()],
-        request: None,
-        limits: GrantLimits::default(),
-        row_filter: None,
-        route: None,
-        created: NOW,
-        revoked: None,
-    })])
 }
 
 /// A session whose client is the test.

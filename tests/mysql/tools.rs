@@ -7,25 +7,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::process::Command;
-use std::sync::Arc;
-use std::time::Duration;
 
+use crate::held::{NOW, granted};
 use crate::house::House;
 use crate::oracle::{errors, is_refusal, load};
 use crate::support::{
     Mysql, Product, mysql_tool, products_available, run, tool_of_java, tool_of_node, tool_of_python,
 };
 use daypass::grant::decide::{Decision, decide};
-use daypass::grant::privilege::parse_list;
-use daypass::grant::snapshot::HeldGrants;
-use daypass::grant::{Grant, GrantId, GrantLimits};
-use daypass::identity::PrincipalName;
 use daypass::sql::Engine;
 use daypass::sql::mysql::catalog::Catalog;
 use daypass::sql::mysql::{CharacterSet, ParseLimits, ParseSettings, Scope, SqlMode, analyse};
 use daypass::sql::name::QualifiedName;
 use daypass::sql::statement::{Change, Effect, NotUnderstood};
-use daypass::time::Timestamp;
 
 const SCHEMA: &str = "USE shop;
 CREATE TABLE customers (id int PRIMARY KEY AUTO_INCREMENT, name varchar(40) NOT NULL, photo blob);
@@ -43,8 +37,6 @@ CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DO DELETE FROM orders WHERE total =
 CREATE USER reader@'%' IDENTIFIED BY 'secret', everything@'%' IDENTIFIED BY 'secret';
 GRANT SELECT, SHOW VIEW, LOCK TABLES ON shop.* TO reader@'%'; GRANT ALL ON *.* TO everything@'%';
 ";
-
-const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
 /// What the server lets pass and Daypass does not: a part of the statement, and why.
 const STRICTER: [(&str, &str); 9] = [
@@ -70,26 +62,6 @@ const LOOSER: [(&str, &str); 1] = [(
     "SHOW CREATE TRIGGER",
     "SHOW TRIGGERS, which no server refuses, shows the same bodies; who dumps a schema asks for both",
 )];
-
-fn held(privileges: &str) -> HeldGrants {
-    HeldGrants::new([Arc::new(Grant {
-        id: GrantId("g_1".into()),
-        principal: PrincipalName::new("alice").unwrap(),
-        database: "shop".into(),
-        privileges: parse_list(privileges, Engine::Mysql, "shop").unwrap(),
-        not_before: NOW,
-        expires: NOW + Duration::from_hours(1),
-        reason: "INC-42".into(),
-        ticket: None,
-        approvers: vec!["local:root".into()],
-        request: None,
-        limits: GrantLimits::default(),
-        row_filter: None,
-        route: None,
-        created: NOW,
-        revoked: None,
-    })])
-}
 
 /// One thing that a tool sent.
 struct Sent {
@@ -126,7 +98,7 @@ impl Session {
         let mut now = settings.clone();
         now.default_database = self.schema.as_deref().map(Box::from);
         let mut temporary: HashSet<QualifiedName> = HashSet::new();
-        let held = held(privileges);
+        let held = granted(privileges);
         let verdict = |sent: &Sent| {
             let scope = Scope { catalog, settings: &now, temporary: &temporary };
             let analysis = match analyse(sent.text.as_bytes(), &scope, &ParseLimits::default()) {
