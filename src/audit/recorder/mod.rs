@@ -244,14 +244,12 @@ impl Recorder {
             || statistics.waiting_bytes > shared.bytes_max / 2;
         let room = shared.has_room(statistics);
         queue.records.push(body);
+        let mut warning = None;
         if !room && shared.accepts.swap(false, Ordering::AcqRel) {
             let now = Instant::now();
             if queue.warned.is_none_or(|last| now.duration_since(last) >= WARNING_PAUSE) {
                 queue.warned = Some(now);
-                tracing::warn!(
-                    records = queue.statistics.waiting,
-                    "the audit stream is written too slowly: statements are refused while its queue is nearly full"
-                );
+                warning = Some(queue.statistics.waiting);
             }
         }
         if queue.asleep {
@@ -261,6 +259,15 @@ impl Recorder {
             shared.wake.notify_one();
         } else if crowded && !queue.hurry {
             shared.wake(queue);
+        } else {
+            drop(queue);
+        }
+        // Whoever writes the log may be slow, and every session waits for the lock.
+        if let Some(records) = warning {
+            tracing::warn!(
+                records,
+                "the audit stream is written too slowly: statements are refused while its queue is nearly full"
+            );
         }
         true
     }

@@ -214,7 +214,8 @@ struct Session<W: Wire> {
     startup: W::Startup,
 }
 
-/// Runs a session to its end; comes back with a client that is to log in anew. `begin` makes its machine; `None` when what that needs cannot be had.
+/// Runs a session to its end; comes back with a client that is to log in anew. `begin` makes its machine; `None`
+/// when what that needs cannot be had.
 ///
 /// # Errors
 /// Gives the connection back when its database was removed meanwhile.
