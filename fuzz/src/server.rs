@@ -266,7 +266,7 @@ impl Server {
         }
         let known = || Known::Accesses(statement.accesses.to_vec());
         match &statement.effect {
-            Effect::Begin => self.status = Active,
+            Effect::Begin(_) => self.status = Active,
             Effect::Commit | Effect::Rollback => self.status = Idle,
             Effect::RollbackTo(_) if self.status == Failed => self.status = Active,
             Effect::Prepare(name) => {

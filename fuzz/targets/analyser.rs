@@ -44,7 +44,7 @@ fn check_statement(text: &str, statement: &Statement) {
     assert!(!statement.command.is_empty());
     let needs_nothing = matches!(
         statement.effect,
-        Effect::Begin
+        Effect::Begin(_)
             | Effect::Commit
             | Effect::Rollback
             | Effect::Savepoint(_)

@@ -3,6 +3,7 @@ use std::ops::Range;
 use proptest::prelude::*;
 
 use super::*;
+use crate::sql::placement::Placement;
 use crate::sql::statement::{Class, Effect};
 
 fn statement(
@@ -16,6 +17,7 @@ fn statement(
         class: Class::Read,
         accesses: Vec::new().into(),
         deferred: Box::default(),
+        placement: Placement::Anywhere,
         effect: Effect::None,
         credentials,
         literals,

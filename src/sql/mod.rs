@@ -7,6 +7,7 @@ pub mod catalog;
 mod limits;
 pub mod mysql;
 pub mod name;
+pub mod placement;
 pub mod postgres;
 pub mod statement;
 

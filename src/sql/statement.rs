@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::access::{Accesses, Operation};
 use super::name::QualifiedName;
+use super::placement::{Placement, TransactionMode};
 
 /// Statement classes, as pgaudit has them (pgaudit README, `pgaudit.log`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -45,6 +46,8 @@ pub struct Statement {
     pub accesses: Accesses,
     /// What it needs beyond that, which hangs on the values of its parameters.
     pub deferred: Box<[Deferred]>,
+    /// Where it may run, as far as it says so itself.
+    pub placement: Placement,
     /// What it does to the session beyond its result.
     pub effect: Effect,
     /// Byte ranges of the message that hold credentials: never recorded, whatever the setting.
@@ -63,7 +66,7 @@ pub enum Effect {
     /// Nothing.
     None,
     /// BEGIN, START TRANSACTION.
-    Begin,
+    Begin(TransactionMode),
     /// COMMIT, END.
     Commit,
     /// ROLLBACK, ABORT.

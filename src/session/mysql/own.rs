@@ -225,7 +225,7 @@ impl Conversation {
 fn keeps(statement: &Statement) -> Result<(), Refusal> {
     let known = |change: &Change| *change != Change::Unknown;
     let kept = match &statement.effect {
-        Effect::Set { .. } | Effect::Begin | Effect::Commit | Effect::Rollback => true,
+        Effect::Set { .. } | Effect::Begin(_) | Effect::Commit | Effect::Rollback => true,
         Effect::Reading { sql_mode, character_set } => known(sql_mode) && known(character_set),
         _ => false,
     };

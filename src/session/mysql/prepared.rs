@@ -282,7 +282,7 @@ fn preparable(statements: &[Statement]) -> Result<&Statement, Refusal> {
     };
     match &only.effect {
         Effect::None
-        | Effect::Begin
+        | Effect::Begin(_)
         | Effect::Commit
         | Effect::Rollback
         | Effect::Savepoint(_)

@@ -56,7 +56,7 @@ impl Journal {
             return Err(failed());
         }
         match &statement.effect {
-            Effect::Begin => {
+            Effect::Begin(_) => {
                 if status == Idle {
                     self.transaction.push(entry());
                 }
@@ -143,7 +143,7 @@ fn failed() -> Report {
 fn is_harmless(statement: &Statement) -> bool {
     let harmless = matches!(
         statement.effect,
-        Effect::Begin
+        Effect::Begin(_)
             | Effect::Commit
             | Effect::Rollback
             | Effect::Savepoint(_)

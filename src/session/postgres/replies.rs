@@ -197,7 +197,7 @@ impl Conversation {
     fn take_effect(&mut self, run: &Running, text: Option<&str>) {
         let Some(statement) = run.statement() else { return };
         match &statement.effect {
-            Effect::Begin => self.note_block(true),
+            Effect::Begin(_) => self.note_block(true),
             Effect::Commit | Effect::Rollback => self.note_block(false),
             Effect::Prepare(name) => {
                 let meaning = self.meaning.as_ref().or(self.last_meaning.as_ref());

@@ -6,6 +6,7 @@ use super::parser::{Parsed, Parser, unsupported};
 use super::resolve::{Bound, Level, Resolver};
 use super::statement::Kind;
 use crate::sql::access::{Object, Operation};
+use crate::sql::placement::TransactionMode;
 use crate::sql::statement::{Argument, Call, Class, Effect, NotUnderstood};
 
 impl Parser<'_> {
@@ -15,19 +16,24 @@ impl Parser<'_> {
         let misc = |command, effect| Ok(Kind::with(command, Class::Misc, effect));
         if self.eat("BEGIN") {
             self.eat("WORK");
-            return misc("BEGIN", Effect::Begin);
+            return misc("BEGIN", Effect::Begin(TransactionMode::default()));
         }
         if self.eat("START") {
             if !self.eat("TRANSACTION") {
                 return self.everything("START", Kind::ddl, resolver);
             }
+            let mut mode = TransactionMode::default();
             if !self.done() {
                 self.list(|it| {
-                    let words = ["READ ONLY", "READ WRITE", "WITH CONSISTENT SNAPSHOT"];
+                    if it.eat("READ ONLY") {
+                        mode.read_only = true;
+                        return Ok(());
+                    }
+                    let words = ["READ WRITE", "WITH CONSISTENT SNAPSHOT"];
                     if it.eat_any(&words) { Ok(()) } else { it.wrong() }
                 })?;
             }
-            return misc("START TRANSACTION", Effect::Begin);
+            return misc("START TRANSACTION", Effect::Begin(mode));
         }
         if self.eat("COMMIT") {
             self.chain()?;

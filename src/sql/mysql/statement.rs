@@ -7,6 +7,7 @@ use super::resolve::Resolver;
 use super::settings::ParseSettings;
 use super::tree::Query;
 use crate::sql::access::Object;
+use crate::sql::placement::{Placement, Rule};
 use crate::sql::statement::{Analysis, Change, Class, Effect, NotUnderstood, Statement};
 
 /// What a kind of statement says of itself, beside its accesses.
@@ -138,6 +139,7 @@ fn one(
         class: kind.class,
         accesses: resolver.needs.finish(),
         deferred: Box::default(),
+        placement: Placement::Primary(Rule::Command(kind.command)),
         effect: kind.effect,
         credentials: if kind.credentials { texts().collect() } else { Vec::new() },
         literals,

@@ -16,6 +16,7 @@ use super::settings;
 use super::statement::Kind;
 use super::walk::{Item, ItemColumns, Walk, Walked, unsupported, unsupported_hint};
 use crate::sql::access::{Object, Operation};
+use crate::sql::placement::TransactionMode;
 use crate::sql::statement::{Argument, Call, Class, Effect};
 
 /// Bit of `DeclareCursorStmt.options` for WITH HOLD (CURSOR_OPT_HOLD of parsenodes.h).
@@ -340,7 +341,8 @@ fn argument(node: Node<'_>) -> Walked<Argument> {
 
 fn transaction_kind(transaction: &TransactionStmt) -> Walked<Kind> {
     let name = || Box::<str>::from(transaction.savepoint_name().unwrap_or_default());
-    let begins = |command| Ok(Kind::with(command, Class::Misc, Effect::Begin));
+    let mode = || transaction_mode(transaction);
+    let begins = |command| Ok(Kind::with(command, Class::Misc, Effect::Begin(mode())));
     let ends = |command, effect| {
         Ok(Kind { ends_transaction: true, ..Kind::with(command, Class::Misc, effect) })
     };
@@ -358,6 +360,25 @@ fn transaction_kind(transaction: &TransactionStmt) -> Walked<Kind> {
         TransactionStmtKind::TRANS_STMT_ROLLBACK_TO => ends("ROLLBACK", Effect::RollbackTo(name())),
         _ => unsupported("Two-phase transactions are not supported."),
     }
+}
+
+/// What its options say; of two of a kind the last one counts (utility.c, TRANS_STMT_START).
+fn transaction_mode(transaction: &TransactionStmt) -> TransactionMode {
+    let mut mode = TransactionMode::default();
+    for option in transaction.options() {
+        let Node::DefElem(option) = option else { continue };
+        let Node::A_Const(value) = option.arg() else { continue };
+        match (option.defname(), value.val()) {
+            (Some("transaction_read_only"), Some(ConstValue::Integer(on))) => {
+                mode.read_only = on != 0;
+            }
+            (Some("transaction_isolation"), Some(ConstValue::String(level))) => {
+                mode.serializable = *level == *"serializable";
+            }
+            _ => (),
+        }
+    }
+    mode
 }
 
 fn set_kind(set: &VariableSetStmt) -> Walked<Kind> {

@@ -13,6 +13,7 @@ use super::nodes::{
 use super::prescan::{Literal, Measured, credentials_hint};
 use super::walk::{Walk, Walked, unsupported, unsupported_hint};
 use crate::sql::access::Object;
+use crate::sql::placement::{Placement, Rule};
 use crate::sql::statement::{Analysis, Class, Effect, NotUnderstood, Statement};
 
 /// What a kind of statement says of itself, beside its accesses.
@@ -159,6 +160,7 @@ fn finish(
         class: kind.class,
         accesses: walk.needs.into_accesses().into(),
         deferred: walk.deferred.into(),
+        placement: Placement::Primary(Rule::Command(kind.command)),
         effect: std::mem::replace(&mut kind.effect, Effect::None),
         credentials,
         literals,

@@ -1,6 +1,7 @@
 //! Class, command, effect, spans, literals, credentials.
 
 use super::{one, read};
+use crate::sql::placement::TransactionMode;
 use crate::sql::statement::{Argument, Call, Class, Effect, NotUnderstood};
 
 #[test]
@@ -19,7 +20,7 @@ fn classes_and_effects() {
         ("create table x (a int)", "CREATE TABLE", Class::Ddl, Effect::None),
         ("grant all on t1 to x", "GRANT", Class::Role, Effect::None),
         ("do $$ $$", "DO", Class::Function, Effect::None),
-        ("begin", "BEGIN", Class::Misc, Effect::Begin),
+        ("begin", "BEGIN", Class::Misc, Effect::Begin(TransactionMode::default())),
         ("end", "COMMIT", Class::Misc, Effect::Commit),
         ("abort", "ROLLBACK", Class::Misc, Effect::Rollback),
         ("savepoint s", "SAVEPOINT", Class::Misc, Effect::Savepoint("s".into())),
@@ -45,6 +46,19 @@ fn classes_and_effects() {
     assert_eq!(hold, Effect::Declare { cursor: "c".into(), hold: true });
     let plain = one("declare c cursor for select 1").effect;
     assert_eq!(plain, Effect::Declare { cursor: "c".into(), hold: false });
+}
+
+#[test]
+fn a_transaction_says_how_it_begins() {
+    let begin = |text: &str| match one(text).effect {
+        Effect::Begin(TransactionMode { read_only, serializable }) => (read_only, serializable),
+        other => panic!("{text}: {other:?}"),
+    };
+    assert_eq!(begin("begin"), (false, false));
+    assert_eq!(begin("start transaction read only"), (true, false));
+    assert_eq!(begin("begin isolation level serializable, read only"), (true, true));
+    assert_eq!(begin("begin isolation level repeatable read read only"), (true, false));
+    assert_eq!(begin("begin read only, read write"), (false, false));
 }
 
 #[test]

@@ -192,7 +192,7 @@ impl Server {
             self.in_transaction = false;
         }
         match &statement.effect {
-            Effect::Begin => self.in_transaction = true,
+            Effect::Begin(_) => self.in_transaction = true,
             Effect::Commit | Effect::Rollback => self.in_transaction = false,
             Effect::UseDatabase(name) => {
                 if !self.tables.iter().any(|(database, _)| **database == **name) {
