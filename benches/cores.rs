@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use daypass::grant::decide::{Decision, decide};
 use daypass::grant::privilege::parse_stored;
 use daypass::grant::snapshot::HeldGrants;
-use daypass::grant::{Grant, GrantId, GrantLimits};
+use daypass::grant::{Grant, GrantId, GrantLimits, Route};
 use daypass::identity::PrincipalName;
 use daypass::session::gate::Gate;
 use daypass::session::scope::{Meanings, PostgresNames};
@@ -108,7 +108,7 @@ fn grant(n: u64, privileges: &[&str]) -> Arc<Grant> {
         request: None,
         limits: GrantLimits::default(),
         row_filter: None,
-        route: None,
+        route: Route::Any,
         created: Timestamp::from_micros(0),
         revoked: None,
     })

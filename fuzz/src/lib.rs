@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use daypass::grant::privilege::parse_list;
-use daypass::grant::{Grant, GrantId, GrantLimits};
+use daypass::grant::{Grant, GrantId, GrantLimits, Route};
 use daypass::identity::token::{Token, TokenSnapshot, TokenVerifier};
 use daypass::identity::{PrincipalName, TokenId};
 use daypass::secret::Secret;
@@ -157,7 +157,7 @@ pub fn grant(
         request: None,
         limits: GrantLimits::default(),
         row_filter: None,
-        route: None,
+        route: Route::Any,
         created: from,
         revoked: None,
     })

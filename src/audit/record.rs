@@ -48,7 +48,7 @@ pub struct AuditRecord {
     pub missing: Vec<Box<str>>,
     /// Address of the server that ran it.
     pub backend: Option<Arc<str>>,
-    /// `primary`, or which replica.
+    /// `primary`, or which replica; of a grant or request, where it is bound to replicas, `replica-only`.
     pub route: Option<&'static str>,
     /// Rows returned or changed.
     pub rows: Option<u64>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::grant::LIFE;
+use crate::grant::{LIFE, Route};
 use crate::time::duration::{self, Bounds, SHORTEST};
 
 /// A grant that somebody makes or asks for.
@@ -23,6 +23,9 @@ pub struct GrantWish {
     /// The ticket's number
     #[arg(long, value_name = "TICKET")]
     pub ticket: Option<String>,
+    /// Where its statements may run: any, or replica-only, for what only reads
+    #[arg(long, default_value_t = Route::Any, value_name = "ROUTE")]
+    pub route: Route,
 }
 
 /// An identifier goes into a path of the API as it is, so it may hold nothing that a path gives a meaning.

@@ -8,6 +8,7 @@ use super::rows::privileges;
 use super::{Exit, Failure, OutputOption, arguments};
 use crate::control::model::{CreateGrant, GrantInfo, List, RevokeGrant};
 use crate::control::words::moment;
+use crate::grant::Route;
 
 /// Arguments of `grant`.
 #[derive(clap::Args)]
@@ -66,6 +67,7 @@ pub async fn run(arguments: Arguments, client: &Client) -> Result<Exit, Failure>
                 duration: create.grant.duration,
                 reason: create.grant.reason,
                 ticket: create.grant.ticket,
+                route: create.grant.route,
                 ..CreateGrant::default()
             };
             let grant: GrantInfo = client.post("/v1/grants", &body).await?;
@@ -92,8 +94,12 @@ pub async fn run(arguments: Arguments, client: &Client) -> Result<Exit, Failure>
 
 /// Who holds what, where and until when.
 pub fn held(grant: &GrantInfo) -> String {
+    let at = match grant.route {
+        Route::Any => "",
+        Route::ReplicaOnly => ", at its replicas only,",
+    };
     format!(
-        "{} holds {} on {} until {}",
+        "{} holds {} on {}{at} until {}",
         grant.principal,
         privileges(&grant.privileges),
         grant.database,

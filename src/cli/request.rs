@@ -92,6 +92,7 @@ async fn create(arguments: Create, client: &Client, output: &Output) -> Result<E
         duration: arguments.grant.duration,
         reason: arguments.grant.reason,
         ticket: arguments.grant.ticket,
+        route: arguments.grant.route,
         ..CreateRequest::default()
     };
     let request: RequestInfo = client.post("/v1/requests", &body).await?;

@@ -65,7 +65,7 @@ impl Present for TokenInfo {
 
 impl Present for GrantInfo {
     const HEADINGS: &'static [&'static str] =
-        &["ID", "PRINCIPAL", "DATABASE", "STATE", "EXPIRES", "PRIVILEGES"];
+        &["ID", "PRINCIPAL", "DATABASE", "STATE", "EXPIRES", "ROUTE", "PRIVILEGES"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -74,6 +74,7 @@ impl Present for GrantInfo {
             self.database.clone(),
             self.state.word(),
             moment(self.expires),
+            self.route.to_string(),
             privileges(&self.privileges),
         ]
     }
@@ -87,6 +88,7 @@ impl Present for GrantInfo {
         ];
         fields.extend(self.privileges.iter().map(|text| ("privilege", text.clone())));
         fields.extend([
+            ("route", self.route.to_string()),
             ("not before", moment(self.not_before)),
             ("expires", moment(self.expires)),
             ("reason", self.reason.clone()),
@@ -108,7 +110,7 @@ impl Present for GrantInfo {
 
 impl Present for RequestInfo {
     const HEADINGS: &'static [&'static str] =
-        &["ID", "PRINCIPAL", "DATABASE", "STATE", "FOR", "PRIVILEGES", "REASON"];
+        &["ID", "PRINCIPAL", "DATABASE", "STATE", "FOR", "ROUTE", "PRIVILEGES", "REASON"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -117,6 +119,7 @@ impl Present for RequestInfo {
             self.database.clone(),
             self.state.word(),
             self.duration.clone(),
+            self.route.to_string(),
             privileges(&self.privileges),
             self.reason.clone(),
         ]
@@ -132,6 +135,7 @@ impl Present for RequestInfo {
         ];
         fields.extend(self.privileges.iter().map(|text| ("privilege", text.clone())));
         fields.extend([
+            ("route", self.route.to_string()),
             ("for", self.duration.clone()),
             ("reason", self.reason.clone()),
             ("ticket", self.ticket.clone().unwrap_or_default()),

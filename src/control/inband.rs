@@ -4,7 +4,7 @@ use crate::control::error::ControlError;
 use crate::control::model::{CreateRequest, GrantInfo};
 use crate::control::service::Service;
 use crate::control::words::moment;
-use crate::grant::Actor;
+use crate::grant::{Actor, Route, UnknownRoute};
 use crate::session::call::{
     BoundCall, CallError, CallFuture, CallReply, Calls, EXPLAIN, InBandCaller, PROCEDURES,
     Procedure,
@@ -54,6 +54,10 @@ impl Service {
                     duration: argument(1)?,
                     reason: argument(2)?,
                     ticket: argument(3).ok(),
+                    route: argument(4).ok().map_or(Ok(Route::Any), |text| {
+                        text.parse()
+                            .map_err(|error: UnknownRoute| ControlError::invalid(error.to_string()))
+                    })?,
                     ..CreateRequest::default()
                 };
                 let made = self.create_request(&actor, wish).await?;
@@ -108,6 +112,7 @@ impl Service {
                 word(&request.state),
                 request.duration,
                 privileges,
+                request.route.to_string(),
                 request.reason,
             ])
         };
@@ -137,6 +142,7 @@ fn grant_row(grant: &GrantInfo) -> Vec<Option<String>> {
         grant.id.clone(),
         grant.database.clone(),
         grant.privileges.join("; "),
+        grant.route.to_string(),
         moment(grant.expires),
         grant.reason.clone(),
     ])

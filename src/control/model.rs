@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::grant::{GrantLimits, Revocation};
+use crate::grant::{GrantLimits, Revocation, Route};
 use crate::session::explain::{Explained, class_word};
 use crate::session::registry::SessionInfo;
 use crate::sql::Engine;
@@ -89,9 +89,9 @@ pub struct CreateGrant {
     /// A condition on rows. Refused when set: nothing enforces it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_filter: Option<String>,
-    /// Where its statements may run. Refused when set: nothing enforces it yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub route: Option<String>,
+    /// Where its statements may run.
+    #[serde(default)]
+    pub route: Route,
 }
 
 /// Body of `POST /v1/explain`.
@@ -161,6 +161,9 @@ pub struct GrantInfo {
     pub state: GrantState,
     /// What it allows, in the privilege grammar.
     pub privileges: Vec<String>,
+    /// Where its statements may run.
+    #[serde(default)]
+    pub route: Route,
     /// From when.
     pub not_before: Timestamp,
     /// Until when.
@@ -220,9 +223,9 @@ pub struct CreateRequest {
     /// A condition on rows. Refused when set: nothing enforces it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_filter: Option<String>,
-    /// Where its statements may run. Refused when set: nothing enforces it yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub route: Option<String>,
+    /// Where its statements may run.
+    #[serde(default)]
+    pub route: Route,
 }
 
 /// A request as the API shows it.
@@ -241,6 +244,9 @@ pub struct RequestInfo {
     pub state: RequestState,
     /// What is asked for, in the privilege grammar.
     pub privileges: Vec<String>,
+    /// Where the grant's statements may run.
+    #[serde(default)]
+    pub route: Route,
     /// For how long, from the approval.
     pub duration: String,
     /// Why.

@@ -1,7 +1,7 @@
 //! Values for tests.
 
 use super::privilege::{Privilege, parse_list};
-use super::{Grant, GrantId, GrantLimits};
+use super::{Grant, GrantId, GrantLimits, Route};
 use crate::identity::PrincipalName;
 use crate::sql::Engine;
 use crate::time::Timestamp;
@@ -31,7 +31,7 @@ pub(crate) fn grant(id: &str, text: &str, not_before: u64, expires: u64) -> Gran
         request: None,
         limits: GrantLimits::default(),
         row_filter: None,
-        route: None,
+        route: Route::Any,
         created: at(not_before),
         revoked: None,
     }

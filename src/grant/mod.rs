@@ -5,6 +5,7 @@ pub mod decide;
 pub mod denial;
 pub mod privilege;
 pub mod request;
+mod route;
 pub mod snapshot;
 
 use std::fmt;
@@ -19,6 +20,8 @@ use crate::sql::access::Access;
 use crate::time::Timestamp;
 use crate::time::duration::{Bounds, DurationError, SHORTEST};
 use privilege::Privilege;
+
+pub use route::{Route, UnknownRoute};
 
 /// How long a grant may last.
 pub const LIFE: Bounds<'static> =
@@ -118,8 +121,8 @@ pub struct Grant {
     pub limits: GrantLimits,
     /// A condition on the rows of a relation. Nothing enforces one yet, so creating one is refused.
     pub row_filter: Option<Box<str>>,
-    /// Where its statements may run. Nothing enforces one yet, so creating one is refused.
-    pub route: Option<Box<str>>,
+    /// Where its statements may run.
+    pub route: Route,
     /// When it was made.
     pub created: Timestamp,
     /// Set once it was taken back.
@@ -169,6 +172,18 @@ pub enum GrantError {
     /// It has something that this version would not hold to.
     #[error("not enforced by this version: {0}")]
     NotEnforced(&'static str),
+    /// It is bound to replicas, and could do more than read.
+    #[error(
+        "a grant that is bound to replicas only reads: it may hold READ, SELECT, SHOW VIEW, EXECUTE, USAGE of \
+         schemas and BYPASS ROW SECURITY, not {0}"
+    )]
+    MoreThanReads(&'static str),
+    /// It is bound to replicas, and the database has none.
+    #[error("no grant on {database} can be bound to replicas: it has none that reads go to")]
+    NoReplicas {
+        /// Entry of the configuration.
+        database: Box<str>,
+    },
     /// It allows nothing.
     #[error("at least one privilege is needed")]
     NoPrivilege,
@@ -203,7 +218,7 @@ impl Grant {
     /// Refuses what this version would not hold to.
     ///
     /// # Errors
-    /// Names the first limit, row filter or route that is set.
+    /// Names the first limit or row filter that is set.
     pub fn check_enforceable(&self) -> Result<(), GrantError> {
         let GrantLimits { statements, rows, bytes } = self.limits;
         let unenforced = [
@@ -211,7 +226,6 @@ impl Grant {
             (rows.is_some(), "rows limit"),
             (bytes.is_some(), "bytes limit"),
             (self.row_filter.is_some(), "row filter"),
-            (self.route.is_some(), "route"),
         ];
         match unenforced.into_iter().find(|(set, _)| *set) {
             Some((_, what)) => Err(GrantError::NotEnforced(what)),
@@ -225,6 +239,7 @@ impl Grant {
     /// The first thing that is wrong, in a sentence for whoever makes it.
     pub fn check(&self) -> Result<(), GrantError> {
         self.check_enforceable()?;
+        self.route.check(&self.privileges)?;
         check_text(&self.privileges, &self.reason, self.ticket.as_deref())?;
         LIFE.check(self.not_before.until(self.expires))?;
         Ok(())
@@ -284,12 +299,11 @@ mod tests {
             limited.check().unwrap_err().to_string(),
             "not enforced by this version: rows limit"
         );
-        let mut filtered = plain.clone();
+        let mut filtered = plain;
         filtered.row_filter = Some("true".into());
         assert_eq!(filtered.check(), Err(GrantError::NotEnforced("row filter")));
-        let mut routed = plain;
-        routed.route = Some("primary".into());
-        assert_eq!(routed.check(), Err(GrantError::NotEnforced("route")));
+        let bound = Grant { route: Route::ReplicaOnly, row_filter: None, ..filtered };
+        assert_eq!(bound.check(), Err(GrantError::NotEnforced("route")));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::privilege::Privilege;
-use super::{Actor, Grant, GrantError, GrantId, GrantLimits, LIFE, RequestId, check_text};
+use super::{Actor, Grant, GrantError, GrantId, GrantLimits, LIFE, RequestId, Route, check_text};
 use crate::identity::PrincipalName;
 use crate::time::Timestamp;
 use crate::time::duration::DurationError;
@@ -35,6 +35,8 @@ pub struct Request {
     pub reason: Box<str>,
     /// A ticket's number, when there is one.
     pub ticket: Option<Box<str>>,
+    /// Where the grant's statements may run.
+    pub route: Route,
     /// When it was made.
     pub created: Timestamp,
     /// Until when it waits.
@@ -108,6 +110,8 @@ pub struct Wish {
     pub reason: Box<str>,
     /// A ticket's number, when there is one.
     pub ticket: Option<Box<str>>,
+    /// Where the grant's statements may run.
+    pub route: Route,
 }
 
 /// Who may approve or deny requests, besides operators.
@@ -181,7 +185,8 @@ impl Request {
     /// # Errors
     /// When no grant could come of it, or a principal asks for another.
     pub fn new(wish: Wish, id: RequestId, now: Timestamp) -> Result<Self, RequestError> {
-        let Wish { principal, requested_by, database, privileges, duration, reason, ticket } = wish;
+        let Wish { principal, requested_by, database, privileges, duration, reason, ticket, route } =
+            wish;
         if let Actor::Principal(name) = &requested_by
             && *name != principal
         {
@@ -189,6 +194,7 @@ impl Request {
         }
         let duration = LIFE.check(duration)?;
         check_text(&privileges, &reason, ticket.as_deref())?;
+        route.check(&privileges)?;
         Ok(Self {
             id,
             principal,
@@ -198,6 +204,7 @@ impl Request {
             duration,
             reason,
             ticket,
+            route,
             created: now,
             expires: now + WAITING_MAX,
             state: RequestState::Pending,
@@ -244,7 +251,7 @@ impl Request {
             request: Some(self.id.clone()),
             limits: GrantLimits::default(),
             row_filter: None,
-            route: None,
+            route: self.route,
             created: now,
             revoked: None,
         };

@@ -82,6 +82,7 @@ pub(super) fn rules(config: &Config, plan: &Plan) -> Rules {
                 name: Arc::clone(&known.name),
                 engine: known.engine(),
                 runs_as: if known.has_second_lock() { RunsAs::OwnRole } else { RunsAs::Other },
+                replicas: replicas(config, &known.name),
             })
             .collect(),
         ttl_default: config.token.ttl_default,
@@ -91,6 +92,12 @@ pub(super) fn rules(config: &Config, plan: &Plan) -> Rules {
         approval: ApprovalRule { approvers: plan.approvers.clone() },
         parse_limits: plan.parse_limits,
     }
+}
+
+/// How many replicas the reads of a database may go to.
+fn replicas(config: &Config, name: &str) -> usize {
+    let entry = config.databases.iter().find(|entry| entry.name.value == name);
+    entry.map_or(0, |entry| entry.replicas.len())
 }
 
 /// Reads the configuration again, whenever it is told to.

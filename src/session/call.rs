@@ -129,20 +129,29 @@ pub const PROCEDURES: &[Procedure] = &[
         name: "grants",
         required: &[],
         optional: &[],
-        columns: &["grant", "database", "privileges", "expires", "reason"],
+        columns: &["grant", "database", "privileges", "route", "expires", "reason"],
         summary: "the grants that you hold",
     },
     Procedure {
         name: "requests",
         required: &[],
         optional: &[],
-        columns: &["request", "principal", "database", "state", "for", "privileges", "reason"],
+        columns: &[
+            "request",
+            "principal",
+            "database",
+            "state",
+            "for",
+            "privileges",
+            "route",
+            "reason",
+        ],
         summary: "your requests, and those that wait for your approval",
     },
     Procedure {
         name: "request",
         required: &["privileges", "duration", "reason"],
-        optional: &["ticket"],
+        optional: &["ticket", "route"],
         columns: &["request", "state", "waits until", "approved with"],
         summary: "ask for privileges here: 'SELECT ON public.orders; …', '30 min', 'why'",
     },
@@ -207,7 +216,7 @@ impl Procedure {
         Ok(procedure)
     }
 
-    /// How it is called: `daypass.request(privileges, duration, reason [, ticket])`.
+    /// How it is called: `daypass.request(privileges, duration, reason [, ticket] [, route])`.
     pub fn signature(&self) -> String {
         let mut text = format!("daypass.{}({}", self.name, self.required.join(", "));
         for optional in self.optional {
@@ -245,15 +254,18 @@ mod tests {
     #[test]
     fn a_signature_says_what_may_be_left_out() {
         let request = Procedure::find("request").unwrap();
-        assert_eq!(request.signature(), "daypass.request(privileges, duration, reason [, ticket])");
+        assert_eq!(
+            request.signature(),
+            "daypass.request(privileges, duration, reason [, ticket] [, route])"
+        );
         assert_eq!(Procedure::find("help").unwrap().signature(), "daypass.help()");
     }
 
     #[test]
     fn the_number_of_arguments_is_checked() {
         let request = Procedure::find("request").unwrap();
-        assert!(request.check(3).is_ok() && request.check(4).is_ok());
-        for wrong in [0, 2, 5] {
+        assert!(request.check(3).is_ok() && request.check(5).is_ok());
+        for wrong in [0, 2, 6] {
             let error = request.check(wrong).unwrap_err();
             assert_eq!(error.sqlstate, "42883");
             assert!(error.hint.unwrap().contains("[, ticket]"));

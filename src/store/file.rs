@@ -18,7 +18,7 @@ const APPLICATION_ID: i32 = 0x4461_7970;
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 
 /// One step a version; a step that was released is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("schema-1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
 
 /// The file that a configuration's `url` names: `sqlite:PATH`, or a path.
 ///

@@ -10,7 +10,7 @@ use super::sql::{Row, Sql, Value};
 use super::{GrantFilter, LIST_MAX, RequestFilter};
 use crate::grant::privilege::{Privilege, parse_stored};
 use crate::grant::request::Request;
-use crate::grant::{Grant, GrantId, RequestId, Revocation};
+use crate::grant::{Grant, GrantId, RequestId, Revocation, Route};
 use crate::identity::token::TokenVerifier;
 use crate::identity::{PrincipalName, TokenId};
 use crate::secret::Secret;
@@ -68,6 +68,11 @@ fn to_texts(privileges: &[Privilege]) -> Result<String> {
     to_json(&privileges.iter().map(Privilege::stored).collect::<Vec<_>>())
 }
 
+/// NULL, as in rows from before there were routes, is anywhere.
+fn route(row: &Row) -> Result<Route> {
+    row.text_or_none("route")?.map_or(Ok(Route::Any), |text| text.parse().map_err(unreadable))
+}
+
 fn secret(row: &Row, column: &'static str) -> Result<Secret> {
     row.bytes(column).map(|bytes| Secret::new(bytes.to_vec()))
 }
@@ -109,7 +114,7 @@ fn grant_of(row: &Row) -> Result<Grant> {
         request: text_or_none(row, "request")?.map(RequestId),
         limits: json(row, "limits")?,
         row_filter: text_or_none(row, "row_filter")?,
-        route: text_or_none(row, "route")?,
+        route: route(row)?,
         created: time(row, "created")?,
         revoked,
     })
@@ -126,6 +131,7 @@ fn request_of(row: &Row) -> Result<Request> {
         duration: Duration::from_micros(duration),
         reason: text(row, "reason")?,
         ticket: text_or_none(row, "ticket")?,
+        route: route(row)?,
         created: time(row, "created")?,
         expires: time(row, "expires")?,
         state: json(row, "outcome")?,
@@ -259,7 +265,7 @@ pub fn insert_grant(sql: &dyn Sql, grant: &Grant) -> Result<u64> {
             grant.request.as_ref().map(|id| &*id.0).into(),
             to_json(&grant.limits)?.as_str().into(),
             grant.row_filter.as_deref().into(),
-            grant.route.as_deref().into(),
+            grant.route.bound().into(),
             micros(grant.created).into(),
             revoked.map(|revoked| micros(revoked.at)).into(),
             revoked.map(|revoked| &*revoked.by).into(),
@@ -345,8 +351,8 @@ pub fn insert_request(sql: &dyn Sql, request: &Request) -> Result<u64> {
     let duration = i64::try_from(request.duration.as_micros()).map_err(unreadable)?;
     sql.execute(
         "INSERT INTO requests (id, principal, requested_by, database, privileges, duration, reason, \
-         ticket, created, expires, state, outcome) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+         ticket, route, created, expires, state, outcome) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         &[
             (*request.id.0).into(),
             request.principal.as_str().into(),
@@ -356,6 +362,7 @@ pub fn insert_request(sql: &dyn Sql, request: &Request) -> Result<u64> {
             duration.into(),
             (*request.reason).into(),
             request.ticket.as_deref().into(),
+            request.route.bound().into(),
             micros(request.created).into(),
             micros(request.expires).into(),
             request.state.word().into(),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
+use crate::grant::Route;
 use crate::grant::fixture::{at, grant};
 
 fn folder() -> (TempDir, PathBuf) {
@@ -104,11 +105,42 @@ async fn migrations_run_once_and_a_later_version_is_left_alone() {
     assert_eq!(open(&path).snapshot().tokens.store_key, key);
     let connection = rusqlite::Connection::open(&path).unwrap();
     let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 1);
+    assert_eq!(version, 2);
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
     let error = Store::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::TooNew { found: 99, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::TooNew { found: 99, known: 2, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn rows_from_before_there_were_routes_are_bound_to_nothing() {
+    let (_folder, path) = folder();
+    let store = open(&path);
+    store.create_grant(grant("g_1", "SELECT ON s.t", 0, 60)).await.unwrap();
+    drop(store);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let first = "ALTER TABLE requests DROP COLUMN route; PRAGMA user_version = 1; \
+        INSERT INTO requests VALUES ('r_1', 'alice', 'alice', 'shop', '[\"SELECT ON s.t\"]', 60000000, 'why', NULL, \
+        0, 60000000, 'pending', '{\"state\":\"pending\"}')";
+    connection.execute_batch(first).unwrap();
+    drop(connection);
+    let store = Store::open_at(&path, at(0)).unwrap();
+    let route = |text: &'static str| {
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute("UPDATE grants SET route = $1", [text]).unwrap();
+    };
+    assert_eq!(store.grant(&GrantId("g_1".into())).await.unwrap().route, Route::Any);
+    let asked = store.request(&RequestId("r_1".into())).await.unwrap();
+    assert_eq!((asked.route, asked.duration), (Route::Any, std::time::Duration::from_mins(1)));
+    drop(store);
+    route("replica-only");
+    let store = Store::open_at(&path, at(0)).unwrap();
+    assert_eq!(store.grant(&GrantId("g_1".into())).await.unwrap().route, Route::ReplicaOnly);
+    drop(store);
+    // What nobody here knows how to hold to is not read as something else.
+    route("elsewhere");
+    let error = Store::open_at(&path, at(0)).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SELECT: &str = "SELECT ON TABLE public.orders";
+const UPDATE: &str = "SELECT, UPDATE (status) ON public.orders";
 
 /// The API in this process, and the folder with its socket, store and audit file.
 struct Proxy {
@@ -52,6 +53,7 @@ impl Proxy {
                 name: "shop".into(),
                 engine: Engine::Postgres,
                 runs_as: RunsAs::Other,
+                replicas: 1,
             }],
             ttl_default: HOUR / 4,
             ttl_max: HOUR * 12,
@@ -309,4 +311,24 @@ async fn calls_in_a_session_do_the_same() {
     assert_eq!(proxy.service.call(&alice, &unknown).await.unwrap_err().sqlstate, "42704");
     let nonsense = call("request", &["EVERYTHING", "30m", "r"]);
     assert_eq!(proxy.service.call(&alice, &nonsense).await.unwrap_err().sqlstate, "22023");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_more_than_read_is_not_bound_to_replicas() {
+    let proxy = Proxy::start();
+    let alice = proxy.issue("alice");
+    let wish = |privilege: &'static str, route: &'static str| {
+        let wish = ["--database", "shop", "--for", "1h", "--reason", "INC-1"];
+        [&wish[..], &["--privilege", privilege, "--route", route]].concat()
+    };
+    let create = |wish: &[&'static str]| [&["grant", "create", "--user", "alice"], wish].concat();
+    let ask = |wish: &[&'static str]| [&["request", "create"], wish].concat();
+    for (privilege, more) in [("WRITE ON public.orders", "not WRITE"), (UPDATE, "not UPDATE")] {
+        let wish = wish(privilege, "replica-only");
+        proxy.refuses(1, "", &create(&wish), more);
+        proxy.refuses(1, &alice, &ask(&wish), more);
+    }
+    let wish = wish(SELECT, "primary");
+    proxy.refuses(64, "", &create(&wish), "a route is any or replica-only");
+    proxy.refuses(64, &alice, &ask(&wish), "a route is any or replica-only");
 }

@@ -261,6 +261,7 @@ fn json_is_what_the_api_says() {
         "database",
         "state",
         "privileges",
+        "route",
         "not-before",
         "expires",
         "reason",

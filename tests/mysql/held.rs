@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daypass::grant::privilege::parse_list;
 use daypass::grant::snapshot::HeldGrants;
-use daypass::grant::{Grant, GrantId, GrantLimits};
+use daypass::grant::{Grant, GrantId, GrantLimits, Route};
 use daypass::identity::PrincipalName;
 use daypass::sql::Engine;
 use daypass::time::Timestamp;
@@ -28,7 +28,7 @@ pub fn granted(text: &str) -> HeldGrants {
         request: None,
         limits: GrantLimits::default(),
         row_filter: None,
-        route: None,
+        route: Route::Any,
         created: NOW,
         revoked: None,
     })])

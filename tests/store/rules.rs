@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daypass::grant::privilege::{Privilege, parse_list};
 use daypass::grant::request::{ApprovalRule, Request, RequestError, RequestState, Wish};
-use daypass::grant::{Actor, Grant, GrantId, GrantLimits, RequestId, Revocation};
+use daypass::grant::{Actor, Grant, GrantId, GrantLimits, RequestId, Revocation, Route};
 use daypass::identity::token::TokenVerifier;
 use daypass::identity::{PrincipalName, TokenId};
 use daypass::secret::Secret;
@@ -44,7 +44,7 @@ pub(crate) fn grant(id: &str, text: &str, not_before: u64, expires: u64) -> Gran
         request: None,
         limits: GrantLimits::default(),
         row_filter: None,
-        route: None,
+        route: Route::Any,
         created: at(not_before),
         revoked: None,
     }
@@ -82,6 +82,7 @@ pub(crate) fn request(id: &str) -> Request {
         duration: Duration::from_mins(30),
         reason: "why".into(),
         ticket: Some("INC-42".into()),
+        route: Route::Any,
     };
     Request::new(wish, RequestId(id.into()), at(0)).unwrap()
 }

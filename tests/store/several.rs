@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use daypass::grant::GrantId;
+use daypass::grant::{GrantId, RequestId, Route};
 use daypass::identity::TokenId;
 use daypass::store::{Follower, Snapshot, Store, StoreError, TOKENS_LIVE_MAX};
 use daypass::time::Timestamp;
@@ -185,7 +185,31 @@ async fn a_schema_that_is_not_ours_or_open_to_others_is_refused() {
         "REVOKE SELECT ON daypass.tokens FROM PUBLIC; \
         INSERT INTO daypass.migrations VALUES (99)",
     );
-    assert!(refused(&place).contains("has version 99, this daypass knows up to 1"));
+    assert!(refused(&place).contains("has version 99, this daypass knows up to 2"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_from_before_there_were_routes_is_brought_up_to_date() {
+    let mut place = Place::shared();
+    let store = place.open(at(0));
+    let asked = store.create_request(request("r_1")).await.unwrap();
+    store.create_grant(grant("g_1", "SELECT ON s.t", 0, 60)).await.unwrap();
+    drop(store);
+    place.server().sql_in(
+        "store",
+        "ALTER TABLE daypass.requests DROP COLUMN route; \
+         DELETE FROM daypass.migrations WHERE version = 2",
+    );
+    let store = place.open(at(0));
+    assert_eq!(store.request(&asked.id).await.unwrap(), asked);
+    place.server().sql_in(
+        "store",
+        "UPDATE daypass.grants SET route = 'replica-only'; \
+         UPDATE daypass.requests SET route = 'replica-only'",
+    );
+    let grant = store.grant(&GrantId("g_1".into())).await.unwrap();
+    let asked = store.request(&RequestId("r_1".into())).await.unwrap();
+    assert_eq!((grant.route, asked.route), (Route::ReplicaOnly, Route::ReplicaOnly));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

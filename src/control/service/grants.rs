@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::audit::record::Kind;
 use crate::control::error::ControlError;
 use crate::control::model::{CreateGrant, GrantInfo, GrantState};
-use crate::grant::{Actor, Grant, GrantId, LIFE, Revocation, check_line};
+use crate::grant::{Actor, Grant, GrantError, GrantId, LIFE, Revocation, check_line};
 use crate::store::{GrantFilter, ids};
 use crate::time::Timestamp;
 use crate::time::duration::{self, Bounds};
@@ -29,6 +29,7 @@ impl Service {
         let duration = self.duration(&wish.duration)?;
         let now = self.now();
         let not_before = wish.not_before.unwrap_or(now);
+        self.rules().check_route(wish.route, &wish.database).map_err(invalid)?;
         let grant = Grant {
             id: new_grant_id()?,
             principal: principal_name(&wish.principal)?,
@@ -42,7 +43,7 @@ impl Service {
             request: None,
             limits: wish.limits.unwrap_or_default(),
             row_filter: wish.row_filter.map(Into::into),
-            route: wish.route.map(Into::into),
+            route: wish.route,
             created: now,
             revoked: None,
         };
@@ -101,7 +102,7 @@ impl Service {
         reason: Option<String>,
     ) -> Result<GrantInfo, ControlError> {
         if let Some(reason) = &reason {
-            check_line(reason).map_err(|error| ControlError::invalid(error.to_string()))?;
+            check_line(reason).map_err(invalid)?;
         }
         let grant = self.own_grant(actor, id).await?;
         let revocation = Revocation {
@@ -137,6 +138,7 @@ impl Service {
             database: grant.database.to_string(),
             state: state(grant, self.now()),
             privileges: self.texts(&grant.privileges, &grant.database),
+            route: grant.route,
             not_before: grant.not_before,
             expires: grant.expires,
             reason: grant.reason.to_string(),
@@ -147,6 +149,10 @@ impl Service {
             revoked: grant.revoked.clone(),
         }
     }
+}
+
+fn invalid(error: GrantError) -> ControlError {
+    ControlError::invalid(error.to_string())
 }
 
 pub(super) fn new_grant_id() -> Result<GrantId, ControlError> {

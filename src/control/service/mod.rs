@@ -19,7 +19,7 @@ use crate::audit::recorder::Recorder;
 use crate::control::error::ControlError;
 use crate::grant::privilege::{Item, Privilege, parse_list};
 use crate::grant::request::ApprovalRule;
-use crate::grant::{Actor, Grant};
+use crate::grant::{Actor, Grant, GrantError, Route};
 use crate::identity::PrincipalName;
 use crate::session::registry::Registry;
 use crate::sql::Engine;
@@ -72,6 +72,22 @@ pub struct Served {
     pub engine: Engine,
     /// With whose rights statements run.
     pub runs_as: RunsAs,
+    /// How many replicas its reads may go to: none can be bound to them where there are none.
+    pub replicas: usize,
+}
+
+impl Rules {
+    /// Whether a grant on a database can have that route.
+    fn check_route(&self, route: Route, database: &str) -> Result<(), GrantError> {
+        let known = self.databases.iter().find(|known| *known.name == *database);
+        let replicas = known.map_or(0, |known| known.replicas);
+        match route {
+            Route::ReplicaOnly if replicas == 0 => {
+                Err(GrantError::NoReplicas { database: database.into() })
+            }
+            Route::ReplicaOnly | Route::Any => Ok(()),
+        }
+    }
 }
 
 /// The operations.
@@ -199,6 +215,7 @@ impl Service {
         });
         record.privileges =
             self.texts(&grant.privileges, &grant.database).into_iter().map(Box::from).collect();
+        record.route = grant.route.bound();
         record.expires = Some(grant.expires);
         record.reason = Some(grant.reason.clone());
         record.request = grant.request.as_ref().map(|request| request.0.clone());

@@ -23,9 +23,8 @@ impl Service {
     ) -> Result<RequestInfo, ControlError> {
         if wish.limits.is_some_and(|limits| limits != Default::default())
             || wish.row_filter.is_some()
-            || wish.route.is_some()
         {
-            let sentence = "not enforced by this version: limits, row filters and routes";
+            let sentence = "not enforced by this version: limits and row filters";
             return Err(ControlError::invalid(sentence));
         }
         let principal = match (actor, &wish.principal) {
@@ -37,6 +36,9 @@ impl Service {
         };
         let privileges = self.privileges(&wish.privileges, &wish.database)?;
         let duration = self.duration(&wish.duration)?;
+        let route = wish.route;
+        let placed = self.rules().check_route(route, &wish.database);
+        placed.map_err(|error| refused(error.into()))?;
         let id = ids::new_id("r_");
         let id = id.map_err(|_| ControlError::unavailable("the system gives no randomness"))?;
         let now = self.now();
@@ -48,6 +50,7 @@ impl Service {
             duration,
             reason: wish.reason.into(),
             ticket: wish.ticket.map(Into::into),
+            route,
         };
         let mut request = Request::new(wish, RequestId(id.into()), now).map_err(refused)?;
         request.expires = request.expires.min(now + self.rules.load().waiting_max);
@@ -103,6 +106,8 @@ impl Service {
         let grant = new_grant_id()?;
         let (request, made) = self
             .update(id, move |request| {
+                // There may have been replicas when it was asked for.
+                rules.check_route(request.route, &request.database)?;
                 request
                     .approve(&who, now, &rules.approval, grant)
                     .map(|(request, made)| (request, Some(made)))
@@ -187,6 +192,7 @@ impl Service {
         });
         record.privileges =
             self.texts(&request.privileges, &request.database).into_iter().map(Box::from).collect();
+        record.route = request.route.bound();
         record.reason = Some(request.reason.as_ref().into());
         record.expires = Some(request.expires);
         match &request.state {
@@ -219,6 +225,7 @@ impl Service {
                 RequestState::Expired => Shown::Expired,
             },
             privileges: self.texts(&request.privileges, &request.database),
+            route: request.route,
             duration: duration::short(request.duration),
             reason: request.reason.to_string(),
             ticket: request.ticket.as_deref().map(str::to_owned),

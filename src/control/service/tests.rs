@@ -8,7 +8,7 @@ use crate::control::error::Blame;
 use crate::control::model::{
     CreateGrant, CreateRequest, GrantState, IssueToken, RequestState, TokenState,
 };
-use crate::grant::GrantLimits;
+use crate::grant::{GrantLimits, Route};
 use crate::session::call::{BoundCall, CallError, CallReply, Calls, InBandCaller};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -68,6 +68,7 @@ fn rules() -> Rules {
                     "crm" => RunsAs::OwnRole,
                     _ => RunsAs::Other,
                 },
+                replicas: usize::from(name == "crm"),
             })
             .into(),
         ttl_default: HOUR / 4,
@@ -104,6 +105,15 @@ fn grant_wish() -> CreateGrant {
 
 fn bypass_wish() -> CreateGrant {
     CreateGrant { privileges: vec!["READ, BYPASS ROW SECURITY ON DATABASE".into()], ..grant_wish() }
+}
+
+fn bound_wish(database: &str, privilege: &str) -> CreateGrant {
+    CreateGrant {
+        database: database.into(),
+        privileges: vec![privilege.into()],
+        route: Route::ReplicaOnly,
+        ..grant_wish()
+    }
 }
 
 fn request_wish() -> CreateRequest {
@@ -172,7 +182,8 @@ async fn only_operators_make_grants_and_only_ones_that_are_held_to() {
     for (wrong, word) in [
         (CreateGrant { limits: Some(limits), ..grant_wish() }, "rows limit"),
         (CreateGrant { row_filter: Some("true".into()), ..grant_wish() }, "row filter"),
-        (CreateGrant { route: Some("primary".into()), ..grant_wish() }, "route"),
+        (bound_wish("shop", "READ ON DATABASE"), "on shop can be bound to replicas: it has none"),
+        (bound_wish("crm", "SELECT, UPDATE ON public.orders"), "not UPDATE"),
         (CreateGrant { duration: "9h".into(), ..grant_wish() }, "at most 8 h"),
         (CreateGrant { not_before: Some(past), ..grant_wish() }, "ended already"),
         (CreateGrant { reason: " ".into(), ..grant_wish() }, "reason"),
@@ -240,6 +251,50 @@ async fn a_request_becomes_a_grant_by_somebody_elses_word() {
     assert_eq!((shown.state, shown.grant), (RequestState::Approved, Some(grant.id)));
     let events: Vec<_> = house.trail("request").await.into_iter().map(|(e, a, _)| (e, a)).collect();
     assert_eq!(events, [("created".into(), String::new()), ("approved".into(), "carol".into())]);
+}
+
+#[tokio::test]
+async fn what_is_bound_to_replicas_says_so_wherever_it_is_shown() {
+    let House { folder, service } = House::new();
+    let grant = service.create_grant(&root(), grant_wish()).await.unwrap();
+    assert_eq!(grant.route, Route::Any);
+    let asked = service.create_request(&principal("bob"), request_wish()).await.unwrap();
+    let bound = CreateRequest { route: Route::ReplicaOnly, ..request_wish() };
+    let error = service.create_request(&principal("bob"), bound).await.unwrap_err();
+    assert!(error.message.contains("on shop can be bound to replicas"), "{error}");
+    service.settings.recorder.close(HOUR).await.unwrap();
+    drop(service);
+    let store = rusqlite::Connection::open(folder.path().join("daypass.db")).unwrap();
+    let bind =
+        "UPDATE grants SET route = 'replica-only'; UPDATE requests SET route = 'replica-only'";
+    store.execute_batch(bind).unwrap();
+    drop(store);
+
+    let house = House { service: open(folder.path()), folder };
+    let service = &house.service;
+    let shown = service.grant(&root(), &grant.id).await.unwrap();
+    assert_eq!(serde_json::to_value(&shown).unwrap()["route"], "replica-only");
+    let shown = service.request(&root(), &asked.id).await.unwrap();
+    assert_eq!(serde_json::to_value(&shown).unwrap()["route"], "replica-only");
+    for list in ["grants", "requests"] {
+        let reply = call(&house, "bob", list, &[]).await.unwrap();
+        let column = reply.columns.iter().position(|name| *name == "route").unwrap();
+        assert_eq!(reply.rows[0][column].as_deref(), Some("replica-only"), "{list}");
+    }
+    // Its database had replicas when it was asked for.
+    let error = service.approve(&root(), &asked.id).await.unwrap_err();
+    assert!(error.message.contains("on shop can be bound to replicas"), "{error}");
+    service.deny(&root(), &asked.id, "later".into()).await.unwrap();
+    service.revoke_grant(&root(), &grant.id, None).await.unwrap();
+    service.flushed().await;
+    let text = std::fs::read_to_string(house.folder.path().join("audit.jsonl")).unwrap();
+    let route = |event: &str| {
+        let mut records =
+            text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        records.find(|record| record["event"] == event).unwrap()["route"].clone()
+    };
+    let events = ["created", "denied", "revoked"].map(route);
+    assert_eq!(events, [serde_json::Value::Null, "replica-only".into(), "replica-only".into()]);
 }
 
 #[tokio::test]
@@ -374,6 +429,7 @@ async fn a_call_that_makes_no_sense_says_how_it_goes() {
         ),
         ("request", &["nonsense", "1h", "why"][..], "22023", "For example"),
         ("request", &["SELECT ON s.t", "", "why"][..], "22023", "daypass.request("),
+        ("request", &["SELECT ON s.t", "1h", "why", "", "primary"][..], "22023", ""),
         ("approve", &["r_none"][..], "42704", ""),
     ] {
         let error = call(&house, "carol", name_of, arguments).await.unwrap_err();

@@ -26,6 +26,7 @@ fn wish(requested_by: Actor) -> Wish {
         duration: Duration::from_mins(30),
         reason: "INC-42".into(),
         ticket: None,
+        route: Route::Any,
     }
 }
 
@@ -50,7 +51,18 @@ fn an_approved_request_becomes_a_grant_from_that_moment() {
     assert_eq!(grant.approvers, ["local:root".into()]);
     assert_eq!(grant.request, Some(request.id.clone()));
     assert_eq!(grant.privileges, request.privileges);
-    assert_eq!(grant.check(), Ok(()));
+    assert_eq!((grant.check(), grant.route), (Ok(()), Route::Any));
+}
+
+#[test]
+fn the_grant_is_bound_as_its_request_is() {
+    let asked = Request { route: Route::ReplicaOnly, ..request(caller("alice")) };
+    let (_, grant) = asked.approve(&operator("root"), at(60), &rule(), id()).unwrap();
+    assert_eq!(grant.route, Route::ReplicaOnly);
+    let writes = Wish { privileges: privileges("WRITE ON s.t"), ..wish(caller("alice")) };
+    let writes = Wish { route: Route::ReplicaOnly, ..writes };
+    let refused = Request::new(writes, RequestId("r_1".into()), at(0)).unwrap_err();
+    assert_eq!(refused, RequestError::Invalid(GrantError::MoreThanReads("WRITE")));
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub use follow::{Asked, Follow};
 use link::{Link, Mode, Session};
 
 /// One step a version; a step that was released is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("schema-1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
 
 /// Two proxies that start at once make the tables one after the other: "dayp" in ASCII.
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(1684109680, 2)";

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use daypass::grant::privilege::parse_stored;
-use daypass::grant::{Grant, GrantId, GrantLimits, Revocation};
+use daypass::grant::{Grant, GrantId, GrantLimits, Revocation, Route};
 use daypass::identity::PrincipalName;
 use daypass::secret::Secret;
 use daypass::store::Store;
@@ -109,7 +109,7 @@ pub(crate) async fn grant_in(
         request: None,
         limits: GrantLimits::default(),
         row_filter: None,
-        route: None,
+        route: Route::Any,
         created: now(),
         revoked: None,
     };
