@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Grant;
 use super::cover::{covers, missing};
 use super::snapshot::HeldGrants;
+use super::{Grant, Route};
 use crate::sql::access::Access;
 use crate::time::Timestamp;
 
@@ -13,7 +13,9 @@ use crate::time::Timestamp;
 pub struct Permit {
     grants: Arc<[Arc<Grant>]>,
     ids: Arc<[Arc<str>]>,
+    route: Route,
     expires: Timestamp,
+    holds_until: Timestamp,
 }
 
 impl Permit {
@@ -31,6 +33,18 @@ impl Permit {
     /// it needs none.
     pub const fn expires(&self) -> Timestamp {
         self.expires
+    }
+
+    /// Where the statement may run: bound to replicas when any of its grants is, which is so only when those
+    /// that are not do not cover it.
+    pub const fn route(&self) -> Route {
+        self.route
+    }
+
+    /// Until when [`decide`] would say the same, if no grant changes: until it expires or, where it is bound to
+    /// replicas, a grant begins that is not.
+    pub const fn holds_until(&self) -> Timestamp {
+        self.holds_until
     }
 
     /// Whether it needs no grant at all: transaction commands and harmless settings.
@@ -89,30 +103,35 @@ pub enum Decision {
 
 /// Decides whether a caller's grants cover everything that a statement needs.
 ///
-/// A statement that needs nothing is allowed without a grant. The order of `held` makes the permit last
-/// as long as it can.
+/// A statement that needs nothing is allowed without a grant. Grants that are bound to replicas count only where
+/// the others do not cover it, so that nobody is confined by a grant that comes on top. Of those that count, the
+/// order of `held` makes the permit last as long as it can.
 pub fn decide<'a>(
     accesses: impl Iterator<Item = &'a Access> + Clone,
     held: &HeldGrants,
     now: Timestamp,
 ) -> Decision {
-    // The shortest beginning of the list, the last to expire first, that covers everything: so its
-    // last grant is needed, and no other choice would expire later.
-    let mut live = held.live(now);
+    let unbound = held.live(now).filter(|grant| grant.route == Route::Any);
+    let used = cover(accesses.clone(), unbound);
+    match used.or_else(|| cover(accesses.clone(), held.live(now))) {
+        Some(used) => Decision::Allow(permit(used, held, now)),
+        None => Decision::Deny(deny(accesses, held, now)),
+    }
+}
+
+/// Of grants of which the last to expire comes first, as few as cover everything, and that last longest.
+fn cover<'a, 'h>(
+    accesses: impl Iterator<Item = &'a Access> + Clone,
+    mut live: impl Iterator<Item = &'h Arc<Grant>>,
+) -> Option<Vec<&'h Arc<Grant>>> {
+    // The shortest beginning of the list that covers everything: so its last grant is needed, and no other
+    // choice would expire later.
     let mut used: Vec<&Arc<Grant>> = Vec::new();
     for access in accesses.clone() {
         while !covers(used.iter().map(|grant| &***grant), access) {
-            match live.next() {
-                Some(grant) => used.push(grant),
-                None => return Decision::Deny(deny(accesses, held, now)),
-            }
+            used.push(live.next()?);
         }
     }
-    let Some(last) = used.last() else {
-        let expires = Timestamp::from_micros(u64::MAX);
-        return Decision::Allow(Permit { grants: Arc::default(), ids: Arc::default(), expires });
-    };
-    let expires = last.expires;
     // Of the others, those that expire first are left out first.
     for candidate in (0..used.len().saturating_sub(1)).rev() {
         let rest = used.iter().enumerate().filter(|(n, _)| *n != candidate);
@@ -121,8 +140,23 @@ pub fn decide<'a>(
             used.remove(candidate);
         }
     }
+    Some(used)
+}
+
+/// The permit that rests on these, of which the first to expire is the last.
+fn permit(used: Vec<&Arc<Grant>>, held: &HeldGrants, now: Timestamp) -> Permit {
+    let expires = used.last().map_or(Timestamp::from_micros(u64::MAX), |last| last.expires);
+    let bound = used.iter().any(|grant| grant.route == Route::ReplicaOnly);
+    let (route, holds_until) = if bound {
+        let unbound = held.iter().filter(|grant| grant.route == Route::Any);
+        let later = unbound.filter(|grant| grant.revoked.is_none() && now < grant.not_before);
+        (Route::ReplicaOnly, later.map(|grant| grant.not_before).fold(expires, Timestamp::min))
+    } else {
+        (Route::Any, expires)
+    };
     let ids = used.iter().map(|grant| Arc::clone(&grant.id.0)).collect();
-    Decision::Allow(Permit { grants: used.into_iter().cloned().collect(), ids, expires })
+    let grants = used.into_iter().cloned().collect();
+    Permit { grants, ids, route, expires, holds_until }
 }
 
 fn deny<'a>(

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Grant;
+use super::{Grant, Route};
 use crate::identity::PrincipalName;
 use crate::time::Timestamp;
 
@@ -59,6 +59,11 @@ impl HeldGrants {
     /// Whether any counts at that moment.
     pub fn any_live(&self, now: Timestamp) -> bool {
         self.live(now).next().is_some()
+    }
+
+    /// Whether some count at that moment, and all of those are bound to replicas.
+    pub fn only_replicas(&self, now: Timestamp) -> bool {
+        self.any_live(now) && self.live(now).all(|grant| grant.route == Route::ReplicaOnly)
     }
 
     /// The next moment at which one begins or expires by itself.
@@ -265,6 +270,22 @@ mod tests {
         let again = unknown.known(true);
         assert!(again.held(&name("alice"), "shop").same(&held));
         assert_eq!(again.epoch(), 3);
+    }
+
+    #[test]
+    fn replicas_alone_serve_who_holds_nothing_that_is_not_bound_to_them() {
+        let bound = |from, until| {
+            let grant = grant("g_1", "SELECT ON s.t", from, until);
+            Grant { route: Route::ReplicaOnly, ..grant }
+        };
+        let held = |grants: Vec<Grant>| HeldGrants::new(grants.into_iter().map(Arc::new));
+        assert!(!HeldGrants::default().only_replicas(at(1)));
+        assert!(!HeldGrants::unknown().only_replicas(at(1)));
+        assert!(!held(vec![bound(5, 9)]).only_replicas(at(1)));
+        assert!(held(vec![bound(0, 9)]).only_replicas(at(1)));
+        let both = held(vec![bound(0, 9), grant("g_2", "SELECT ON s.u", 3, 6)]);
+        let only = [2, 3, 5, 6, 9].map(|second| both.only_replicas(at(second)));
+        assert_eq!(only, [true, false, false, true, false]);
     }
 
     #[test]

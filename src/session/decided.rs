@@ -25,10 +25,10 @@ pub struct Decided {
 }
 
 impl Decided {
-    /// The permit for a list, while it has not expired.
+    /// The permit for a list, while it holds.
     pub fn get(&self, accesses: &Accesses, now: Timestamp) -> Option<Permit> {
         let holds = |(known, permit): &(Accesses, Permit)| {
-            (known.same(accesses) && now < permit.expires()).then(|| permit.clone())
+            (known.same(accesses) && now < permit.holds_until()).then(|| permit.clone())
         };
         if let Some(permit) = self.last.borrow().as_ref().and_then(holds) {
             return Some(permit);
@@ -68,10 +68,15 @@ mod tests {
     use crate::grant::decide::{Decision, decide};
     use crate::grant::fixture::{at, grant};
     use crate::grant::snapshot::HeldGrants;
+    use crate::grant::{Grant, Route};
     use crate::sql::access::Access;
 
     fn permit() -> Permit {
-        let held = HeldGrants::new([Arc::new(grant("g_1", "READ ON DATABASE", 0, 9))]);
+        permit_of([grant("g_1", "READ ON DATABASE", 0, 9)])
+    }
+
+    fn permit_of(grants: impl IntoIterator<Item = Grant>) -> Permit {
+        let held = HeldGrants::new(grants.into_iter().map(Arc::new));
         let Decision::Allow(permit) = decide([Access::Metadata].iter(), &held, at(1)) else {
             panic!("it is allowed")
         };
@@ -96,6 +101,18 @@ mod tests {
         assert_eq!(known(at(9)), [false, false, false], "expired");
         decided.forget();
         assert_eq!(known(at(1)), [false, false, false]);
+    }
+
+    #[test]
+    fn a_permit_that_is_bound_to_replicas_is_known_until_a_grant_begins_that_is_not() {
+        let bound = grant("g_1", "READ ON DATABASE", 0, 9);
+        let bound = Grant { route: Route::ReplicaOnly, ..bound };
+        let permit = permit_of([bound, grant("g_2", "READ ON DATABASE", 5, 7)]);
+        let decided = Decided::default();
+        let list = Accesses::from(vec![Access::Metadata]);
+        decided.put(&list, &permit);
+        assert!(decided.get(&list, at(4)).is_some());
+        assert!(decided.get(&list, at(5)).is_none());
     }
 
     #[test]

@@ -306,6 +306,37 @@ fn the_permit_rests_on_the_fewest_that_last_longest() {
 }
 
 #[test]
+fn a_grant_that_is_bound_to_replicas_counts_where_the_others_are_not_enough() {
+    let bound = |id: &str, text: &str, from: u64, until: u64| {
+        let grant = grant(id, text, from, until);
+        Grant { route: Route::ReplicaOnly, ..grant }
+    };
+    let held = held([
+        bound("g_wide", "READ ON SCHEMA s", 0, 60),
+        grant("g_t", "SELECT ON s.t", 0, 20),
+        grant("g_u", "SELECT ON s.u", 15, 50),
+    ]);
+    let rests = |wanted: &str, now: u64| match decide([access(wanted)].iter(), &held, at(now)) {
+        Decision::Allow(permit) => {
+            (ids(&permit).join(" "), permit.route(), permit.expires(), permit.holds_until())
+        }
+        Decision::Deny(denial) => panic!("{denial:?}"),
+    };
+    let (any, only) = (Route::Any, Route::ReplicaOnly);
+    // Though the other would last longer.
+    assert_eq!(rests("SELECT (a) ON s.t", 1), ("g_t".into(), any, at(20), at(20)));
+    assert_eq!(rests("SELECT (a) ON s.t", 20), ("g_wide".into(), only, at(60), at(60)));
+    // Until the one begins that is not bound.
+    assert_eq!(rests("SELECT (a) ON s.u", 1), ("g_wide".into(), only, at(60), at(15)));
+    assert_eq!(rests("SELECT (a) ON s.u", 15), ("g_u".into(), any, at(50), at(50)));
+    // What rests on both is bound as well.
+    let both = [access("SELECT (a) ON s.t"), access("SELECT (a) ON s.v")];
+    let both = permit(&both, &held);
+    assert_eq!((ids(&both).join(" "), both.route()), ("g_wide".into(), only));
+    assert_eq!(permit(&[], &held).route(), any);
+}
+
+#[test]
 fn a_denial_names_the_missing_columns_only_each_once() {
     let held =
         held([grant("g_1", "SELECT (id) ON s.t", 0, 60), grant("g_2", "READ ON s.u", 0, 90)]);
@@ -407,11 +438,14 @@ fn grants() -> impl Strategy<Value = Vec<Grant>> {
     ];
     let privilege = (proptest::collection::vec(item, 1..3), objects())
         .prop_map(|(items, object)| Privilege::new(items, object));
-    let one = (proptest::collection::vec(privilege, 1..3), 0_u64..4, 0_u64..8, any::<bool>());
+    let marks = (any::<bool>(), any::<bool>());
+    let one = (proptest::collection::vec(privilege, 1..3), 0_u64..4, 0_u64..8, marks);
     proptest::collection::vec(one, 0..6).prop_map(|list| {
-        let made = list.into_iter().enumerate().map(|(n, (privileges, from, until, revoked))| {
+        let made = list.into_iter().enumerate().map(|(n, (privileges, from, until, marks))| {
+            let (revoked, bound) = marks;
             let mut grant = grant(&format!("g_{n}"), "SELECT ON s.t", from, until);
             grant.privileges = privileges;
+            grant.route = if bound { Route::ReplicaOnly } else { Route::Any };
             grant.revoked = (revoked && n % 3 == 0).then(|| Revocation {
                 at: at(1),
                 by: "local:root".into(),
@@ -421,6 +455,10 @@ fn grants() -> impl Strategy<Value = Vec<Grant>> {
         });
         made.collect()
     })
+}
+
+fn unbound(grants: &[Grant]) -> Vec<Grant> {
+    grants.iter().filter(|grant| grant.route == Route::Any).cloned().collect()
 }
 
 fn is_allowed(accesses: &[Access], grants: &[Grant], now: u64) -> bool {
@@ -459,9 +497,46 @@ proptest! {
         prop_assert_eq!(permit.is_unconditional(), earliest.is_none());
         if let Some(earliest) = earliest {
             prop_assert_eq!(permit.expires(), earliest);
-            // Those that outlast it are not enough.
-            let longer: Vec<_> = grants.into_iter().filter(|g| g.expires > earliest).collect();
+            // Of those that count, those that outlast it are not enough.
+            let counted = match permit.route() {
+                Route::Any => unbound(&grants),
+                Route::ReplicaOnly => grants,
+            };
+            let longer: Vec<_> = counted.into_iter().filter(|g| g.expires > earliest).collect();
             prop_assert!(!is_allowed(&accesses, &longer, now));
+        }
+    }
+
+    #[test]
+    fn a_permit_is_bound_to_replicas_only_when_it_could_not_be_otherwise(
+        accesses in accesses(), grants in grants(), now in 0_u64..8
+    ) {
+        let free: Vec<_> =
+            grants.iter().cloned().map(|grant| Grant { route: Route::Any, ..grant }).collect();
+        let Decision::Allow(permit) = decide(accesses.iter(), &held(grants.clone()), at(now)) else {
+            // Nor would it be allowed if nothing were bound.
+            prop_assert!(!is_allowed(&accesses, &free, now));
+            return Ok(());
+        };
+        let bound = permit.grants().iter().any(|grant| grant.route == Route::ReplicaOnly);
+        prop_assert_eq!(permit.route() == Route::ReplicaOnly, bound);
+        prop_assert_eq!(bound, !is_allowed(&accesses, &unbound(&grants), now));
+    }
+
+    #[test]
+    fn while_a_permit_holds_the_decision_is_the_same(
+        accesses in accesses(), grants in grants(), now in 0_u64..8
+    ) {
+        let held = held(grants);
+        let Decision::Allow(permit) = decide(accesses.iter(), &held, at(now)) else {
+            return Ok(());
+        };
+        prop_assert!(permit.holds_until() <= permit.expires());
+        for later in (now..9).take_while(|later| at(*later) < permit.holds_until()) {
+            let Decision::Allow(again) = decide(accesses.iter(), &held, at(later)) else {
+                return Err(TestCaseError::fail(format!("denied at {later}")));
+            };
+            prop_assert_eq!(again.route(), permit.route(), "at {}", later);
         }
     }
 

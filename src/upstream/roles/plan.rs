@@ -55,7 +55,8 @@ pub struct WantedLogin {
     pub grants: Vec<GrantId>,
 }
 
-/// What grants that are live at a moment need.
+/// What grants that are live at a moment need. Those that are bound to replicas count as the others do: replicas have
+/// the primary's roles, so only the proxy keeps their statements away from it.
 pub fn wanted<'a>(
     grants: impl Iterator<Item = &'a Arc<Grant>>,
     names: &Names,

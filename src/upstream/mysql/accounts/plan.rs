@@ -38,7 +38,8 @@ pub struct WantedAccount {
     pub grants: Vec<GrantId>,
 }
 
-/// What grants need, of which those count that are live.
+/// What grants need, of which those count that are live. Those that are bound to replicas count as the others do:
+/// replicas have the primary's accounts, so only the proxy keeps their statements away from it.
 pub fn wanted<'a>(
     grants: impl Iterator<Item = &'a Arc<Grant>>,
     names: &Names,
