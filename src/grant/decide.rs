@@ -159,20 +159,29 @@ fn permit(used: Vec<&Arc<Grant>>, held: &HeldGrants, now: Timestamp) -> Permit {
     Permit { grants, ids, route, expires, holds_until }
 }
 
+/// What none of these grants cover, each once; of columns, only those that are missing.
+pub(super) fn lacking<'a, 'h>(
+    accesses: impl Iterator<Item = &'a Access>,
+    grants: impl Iterator<Item = &'h Grant> + Clone,
+) -> Vec<Access> {
+    let mut lacking: Vec<Access> = Vec::new();
+    for access in accesses {
+        if let Some(access) = missing(grants.clone(), access)
+            && !lacking.contains(&access)
+        {
+            lacking.push(access);
+        }
+    }
+    lacking
+}
+
 fn deny<'a>(
     accesses: impl Iterator<Item = &'a Access> + Clone,
     held: &HeldGrants,
     now: Timestamp,
 ) -> Denial {
     let live = held.live(now).map(|grant| &**grant);
-    let mut lacking: Vec<Access> = Vec::new();
-    for access in accesses {
-        if let Some(access) = missing(live.clone(), access)
-            && !lacking.contains(&access)
-        {
-            lacking.push(access);
-        }
-    }
+    let lacking = lacking(accesses, live.clone());
     let ended = held
         .iter()
         .filter(|grant| grant.ends() <= now)

@@ -1,15 +1,19 @@
 //! What a refused caller is told: what is missing, what is held, and how to ask.
 
+mod bound;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::Grant;
 use super::cover::contains;
 use super::decide::{Denial, Ending};
 use super::privilege::{Item, Level, Privilege};
+use super::{Grant, Route};
 use crate::sql::Engine;
-use crate::sql::access::Operation;
+use crate::sql::access::{Access, Operation};
 use crate::time::duration;
+
+pub use bound::{BoundGrants, NeedsPrimary};
 
 /// Longest [`Denial::message`], bytes.
 pub const MESSAGE_BYTES_MAX: usize = 500;
@@ -33,33 +37,7 @@ impl Denial {
     /// The smallest privileges that would have allowed the statement, one an object. Empty when any
     /// privilege would have.
     pub fn privileges(&self) -> Vec<Privilege> {
-        let mut privileges: Vec<Privilege> = Vec::new();
-        for access in &self.missing {
-            let Some(next) = Privilege::for_access(access) else { continue };
-            match privileges.iter_mut().find(|privilege| privilege.object == next.object) {
-                Some(privilege) => {
-                    let items = std::mem::take(&mut privilege.items).into_iter().chain(next.items);
-                    *privilege = Privilege::new(items, next.object);
-                }
-                None => privileges.push(next),
-            }
-        }
-        // What an ADMIN in the list covers need not be asked for as well.
-        let admins: Vec<Privilege> = privileges
-            .iter()
-            .filter(|privilege| privilege.items.contains(&Item::Level(Level::Admin)))
-            .cloned()
-            .collect();
-        for privilege in &mut privileges {
-            if admins.iter().any(|admin| {
-                admin.object != privilege.object && contains(&admin.object, &privilege.object)
-            }) {
-                let bypass = Item::Operation(Operation::BypassRowSecurity, None);
-                privilege.items.retain(|item| *item == bypass);
-            }
-        }
-        privileges.retain(|privilege| !privilege.items.is_empty());
-        privileges
+        smallest(&self.missing)
     }
 
     /// One line: `no live grant allows SELECT (email) ON public.customers`. At most
@@ -124,51 +102,96 @@ impl Denial {
         engine: Engine,
         suggested: Duration,
     ) -> RequestLines {
-        let texts = self.asked_for(engine);
-        let shell = shell_line(database, &texts, suggested);
-        let sql = format!(
-            "CALL daypass.request({}, '{}', 'why')",
-            sql_quoted(&texts.join("; "), engine),
-            duration::long(suggested),
-        );
-        RequestLines { shell, sql }
-    }
-
-    fn asked_for(&self, engine: Engine) -> Vec<String> {
         let mut privileges = self.privileges();
         if privileges.is_empty()
             && let Some(ended) = &self.ended
         {
             privileges.clone_from(&ended.grant.privileges);
         }
-        let mut texts = Vec::new();
-        let mut length = 0_usize;
-        for privilege in privileges {
-            let mut text = privilege.display(engine).to_string();
-            if text.len() > REQUEST_BYTES_MAX {
-                let items = privilege.items.into_iter().map(|item| match item {
-                    Item::Operation(operation, _) => Item::Operation(operation, None),
-                    Item::Level(level) => Item::Level(level),
-                });
-                text = Privilege::new(items, privilege.object).display(engine).to_string();
-            }
-            length = length.saturating_add(text.len());
-            if length > REQUEST_BYTES_MAX && !texts.is_empty() {
-                break;
-            }
-            texts.push(text);
-        }
-        if texts.is_empty() {
-            texts.push("SELECT ON schema.relation".into());
-        }
-        texts
+        request_lines(privileges, database, engine, suggested)
     }
+}
+
+/// The smallest privileges that cover all of this, one an object.
+fn smallest(missing: &[Access]) -> Vec<Privilege> {
+    let mut privileges: Vec<Privilege> = Vec::new();
+    for access in missing {
+        let Some(next) = Privilege::for_access(access) else { continue };
+        match privileges.iter_mut().find(|privilege| privilege.object == next.object) {
+            Some(privilege) => {
+                let items = std::mem::take(&mut privilege.items).into_iter().chain(next.items);
+                *privilege = Privilege::new(items, next.object);
+            }
+            None => privileges.push(next),
+        }
+    }
+    // What an ADMIN in the list covers need not be asked for as well.
+    let admins: Vec<Privilege> = privileges
+        .iter()
+        .filter(|privilege| privilege.items.contains(&Item::Level(Level::Admin)))
+        .cloned()
+        .collect();
+    for privilege in &mut privileges {
+        if admins.iter().any(|admin| {
+            admin.object != privilege.object && contains(&admin.object, &privilege.object)
+        }) {
+            let bypass = Item::Operation(Operation::BypassRowSecurity, None);
+            privilege.items.retain(|item| *item == bypass);
+        }
+    }
+    privileges.retain(|privilege| !privilege.items.is_empty());
+    privileges
+}
+
+/// The lines with which somebody asks for privileges, or for some relation where there are none.
+fn request_lines(
+    privileges: Vec<Privilege>,
+    database: &str,
+    engine: Engine,
+    suggested: Duration,
+) -> RequestLines {
+    let texts = asked_for(privileges, engine);
+    let shell = shell_line(database, &texts, suggested);
+    let sql = format!(
+        "CALL daypass.request({}, '{}', 'why')",
+        sql_quoted(&texts.join("; "), engine),
+        duration::long(suggested),
+    );
+    RequestLines { shell, sql }
+}
+
+fn asked_for(privileges: Vec<Privilege>, engine: Engine) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut length = 0_usize;
+    for privilege in privileges {
+        let mut text = privilege.display(engine).to_string();
+        if text.len() > REQUEST_BYTES_MAX {
+            let items = privilege.items.into_iter().map(|item| match item {
+                Item::Operation(operation, _) => Item::Operation(operation, None),
+                Item::Level(level) => Item::Level(level),
+            });
+            text = Privilege::new(items, privilege.object).display(engine).to_string();
+        }
+        length = length.saturating_add(text.len());
+        if length > REQUEST_BYTES_MAX && !texts.is_empty() {
+            break;
+        }
+        texts.push(text);
+    }
+    if texts.is_empty() {
+        texts.push("SELECT ON schema.relation".into());
+    }
+    texts
 }
 
 fn described(grant: &Grant, engine: Engine) -> String {
     let mut text = Capped::new("", DETAIL_BYTES_MAX);
     text.list(grant.privileges.iter().map(|privilege| privilege.display(engine).to_string()), "; ");
-    format!("{} (grant {}, until {})", text.finish(), grant.id, grant.expires)
+    let at = match grant.route {
+        Route::Any => "",
+        Route::ReplicaOnly => ", at replicas only",
+    };
+    format!("{} (grant {}{at}, until {})", text.finish(), grant.id, grant.expires)
 }
 
 /// A text that grows to a length, and then says how much is left out.

@@ -284,8 +284,6 @@ fn denied(
     record.decision = Some(Verdict::Deny);
     record.sqlstate = Some(sqlstate.into());
     record.reason = Some(sentence.into());
-    if let Refusal::Denied(denial) = refusal {
-        record.missing = denial.missing.iter().map(|access| access.to_string().into()).collect();
-    }
+    record.missing = refusal.missing().iter().map(|access| access.to_string().into()).collect();
     record
 }

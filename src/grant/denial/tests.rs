@@ -7,7 +7,7 @@ use crate::grant::decide::{Decision, decide};
 use crate::grant::fixture::{at, grant};
 use crate::grant::privilege::parse_list;
 use crate::grant::snapshot::HeldGrants;
-use crate::grant::{Grant, Revocation};
+use crate::grant::{Grant, Revocation, Route};
 use crate::sql::access::{Access, Columns, Object, Operation};
 use crate::sql::name::QualifiedName;
 
@@ -135,6 +135,16 @@ fn a_grant_that_ended_is_named() {
         denial.detail(Engine::Postgres),
         "Grant g_2, which allowed this, was revoked at 1970-01-01T00:00:20.000000Z by local:root. \
          Your live grants allow: READ ON s.u (grant g_3, until 1970-01-01T00:01:00.000000Z)"
+    );
+}
+
+#[test]
+fn a_grant_that_is_bound_to_replicas_is_shown_as_such() {
+    let bound = grant("g_1", "READ ON s.u", 0, 60);
+    let bound = Grant { route: Route::ReplicaOnly, ..bound };
+    assert_eq!(
+        denied(&[select("s.t", &["a"])], [bound]).detail(Engine::Postgres),
+        "Your live grants allow: READ ON s.u (grant g_1, at replicas only, until 1970-01-01T00:01:00.000000Z)"
     );
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::grant::decide::Denial;
+use crate::grant::denial::NeedsPrimary;
 use crate::session::machine::{ANOTHER_TOKEN, Farewell, TOKEN_REVOKED};
 use crate::session::refusal::{Ended, Refusal};
 use crate::session::trail::Facts;
@@ -17,6 +18,11 @@ const STATE: &str = "42000";
 pub(super) fn report(refusal: &Refusal, facts: &Facts) -> Report {
     match refusal {
         Refusal::Denied(denial) => denied(denial, facts),
+        Refusal::NeedsPrimary(needs) => needs_primary(needs, facts),
+        Refusal::NoReplica { grants, why } => {
+            let message = format!("{grants}, and no replica can serve it now: {why}");
+            Report::new(1105, "HY000", message).hint(NO_REPLICA)
+        }
         Refusal::NotUnderstood(why) => not_understood(why),
         Refusal::Cancelled(ended) => {
             Report::new(1317, "70100", format!("Query execution was interrupted: {}", say(ended)))
@@ -83,21 +89,42 @@ const ASK_AGAIN: &str =
 /// take what the way to ask leaves of it.
 fn denied(denial: &Denial, facts: &Facts) -> Report {
     let engine = facts.engine;
+    let lines = denial.request_lines(&facts.database, engine, SUGGESTED);
+    let ask = format!("Ask for it here: {}", lines.sql);
+    let missing = denial.message_within(engine, left_beside(&ask));
+    Report::new(code_for(&denial.missing), STATE, format!("{DENIED}{missing}"))
+        .detail(ask)
+        .hint(denial.detail(engine))
+}
+
+fn needs_primary(needs: &NeedsPrimary, facts: &Facts) -> Report {
+    let lines = needs.request_lines(&facts.database, facts.engine, SUGGESTED);
+    let ask = format!("Ask for it at the primary, too: {}", lines.sql);
+    let message = needs.message_within(left_beside(&ask));
+    Report::new(code_for(needs.missing()), STATE, format!("{DENIED}{message}")).detail(ask)
+}
+
+const DENIED: &str = "permission denied: ";
+
+const NO_REPLICA: &str = "Try again later, or ask for a grant that is not bound to replicas: CALL daypass.help() tells how.";
+
+/// How many bytes the way to ask leaves of the sentence.
+fn left_beside(ask: &str) -> usize {
+    let left = MESSAGE_BYTES_MAX.saturating_sub(DENIED.len() + ". ".len() + ask.len());
+    left.max(MISSING_BYTES_MIN)
+}
+
+/// The server's number for the first that is missing.
+fn code_for(missing: &[Access]) -> u16 {
     // Without any grant the first that is missing is one, whichever: it has no number of its own.
-    let mut missing = denial.missing.iter().filter(|access| **access != Access::Metadata);
-    let code = match missing.next() {
+    match missing.iter().find(|access| **access != Access::Metadata) {
         Some(Access::Privilege { columns: Columns::Named(_), .. }) => 1143,
         Some(
             Access::Privilege { object: Object::Relation(_), .. }
             | Access::Anything(Object::Relation(_)),
         ) => 1142,
         _ => 1227,
-    };
-    let lines = denial.request_lines(&facts.database, engine, SUGGESTED);
-    let (start, ask) = ("permission denied: ", format!("Ask for it here: {}", lines.sql));
-    let left = MESSAGE_BYTES_MAX.saturating_sub(start.len() + ". ".len() + ask.len());
-    let missing = denial.message_within(engine, left.max(MISSING_BYTES_MIN));
-    Report::new(code, STATE, format!("{start}{missing}")).detail(ask).hint(denial.detail(engine))
+    }
 }
 
 fn say(ended: &Ended) -> String {
@@ -166,5 +193,35 @@ pub(super) fn farewell(farewell: &Farewell) -> (Report, u8) {
         Farewell::Killed { by } => (gone(format!("the session was ended by {by}")), 0),
         // ER_SERVER_SHUTDOWN.
         Farewell::Ended(why) => (Report::new(1053, "08S01", *why), 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::refusal::fixture::{facts, needs_primary, no_replica};
+    use crate::sql::Engine;
+
+    #[test]
+    fn who_is_bound_to_replicas_is_told_why_that_does_not_do() {
+        let facts = facts(Engine::Mysql);
+        let columns = Columns::Named(["a".into()].into());
+        let told = report(&needs_primary(columns), &facts);
+        assert_eq!((told.code, told.sqlstate), (1143, "42000"));
+        assert_eq!(
+            told.sentence(),
+            "permission denied: grant g_1 is bound to replicas, and this statement has to run at the primary: it \
+             calls s.f(), which is not known to mean the same at a replica. Ask for it at the primary, too: CALL \
+             daypass.request('SELECT (a) ON s.t', '30 min', 'why')"
+        );
+        assert_eq!(report(&needs_primary(Columns::Whole), &facts).code, 1142);
+        let told = report(&no_replica(), &facts);
+        assert_eq!((told.code, told.sqlstate), (1105, "HY000"));
+        assert_eq!(
+            told.sentence(),
+            format!(
+                "grant g_1 is bound to replicas, and no replica can serve it now: both lag too far behind. {NO_REPLICA}"
+            )
+        );
     }
 }

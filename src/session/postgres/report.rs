@@ -19,6 +19,16 @@ pub(super) fn report(refusal: &Refusal, facts: &Facts) -> Report {
                 .detail(denial.detail(engine))
                 .hint(format!("Ask for it here: {}\nor in a shell: {}", lines.sql, lines.shell))
         }
+        Refusal::NeedsPrimary(needs) => {
+            let lines = needs.request_lines(&facts.database, facts.engine, SUGGESTED);
+            let (sql, shell) = (lines.sql, lines.shell);
+            Report::error("42501", format!("permission denied: {}", needs.message()))
+                .hint(format!("Ask for it at the primary, too: {sql}\nor in a shell: {shell}"))
+        }
+        Refusal::NoReplica { grants, why } => {
+            Report::error("57P03", format!("{grants}, and no replica can serve it now: {why}"))
+                .hint(NO_REPLICA)
+        }
         Refusal::NotUnderstood(why) => not_understood(why),
         Refusal::Cancelled(ended) => {
             Report::error("57014", format!("canceling statement: {}", sentence(ended)))
@@ -79,6 +89,8 @@ const SUGGESTED: Duration = Duration::from_secs(30 * 60);
 const ASK_AGAIN: &str =
     "CALL daypass.grants() lists what you hold; CALL daypass.help() tells how to ask for more.";
 
+const NO_REPLICA: &str = "Try again later, or ask for a grant that is not bound to replicas: CALL daypass.help() tells how.";
+
 fn sentence(ended: &Ended) -> String {
     format!("grant {} {}", ended.grant, ended.how)
 }
@@ -135,5 +147,44 @@ pub(super) fn farewell(farewell: &Farewell) -> Report {
         Farewell::TokenRevoked => Report::fatal("57P01", TOKEN_REVOKED).hint(ANOTHER_TOKEN),
         Farewell::Killed { by } => Report::fatal("57P01", format!("the session was ended by {by}")),
         Farewell::Ended(why) => Report::fatal("57P01", *why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::refusal::fixture::{facts, needs_primary, no_replica};
+    use crate::sql::Engine;
+    use crate::sql::access::Columns;
+
+    #[test]
+    fn who_is_bound_to_replicas_is_told_why_that_does_not_do() {
+        let columns = Columns::Named(["a".into()].into());
+        let told = report(&needs_primary(columns), &facts(Engine::Postgres));
+        assert_eq!(
+            (told.sqlstate, &*told.message),
+            (
+                "42501",
+                "permission denied: grant g_1 is bound to replicas, and this statement has to run at the primary: \
+                 it calls s.f(), which is not known to mean the same at a replica"
+            )
+        );
+        assert_eq!(
+            told.hint.as_deref(),
+            Some(
+                "Ask for it at the primary, too: CALL daypass.request('SELECT (a) ON s.t', '30 min', 'why')\n\
+                 or in a shell: daypass request create --database shop --privilege 'SELECT (a) ON s.t' --for 30m \
+                 --reason '…'"
+            )
+        );
+        let told = report(&no_replica(), &facts(Engine::Postgres));
+        assert_eq!(
+            (told.sqlstate, &*told.message, told.hint.as_deref()),
+            (
+                "57P03",
+                "grant g_1 is bound to replicas, and no replica can serve it now: both lag too far behind",
+                Some(NO_REPLICA)
+            )
+        );
     }
 }
