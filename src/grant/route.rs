@@ -41,11 +41,7 @@ impl Route {
     pub(super) fn check(self, privileges: &[Privilege]) -> Result<(), GrantError> {
         match self {
             Self::Any => Ok(()),
-            Self::ReplicaOnly => {
-                only_read(privileges)?;
-                // Sessions do not hold to it yet. Once they do, this line is `Ok(())`.
-                Err(GrantError::NotEnforced("route"))
-            }
+            Self::ReplicaOnly => only_read(privileges),
         }
     }
 }

@@ -332,3 +332,50 @@ async fn what_does_more_than_read_is_not_bound_to_replicas() {
     proxy.refuses(64, "", &create(&wish), "a route is any or replica-only");
     proxy.refuses(64, &alice, &ask(&wish), "a route is any or replica-only");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_reads_is_bound_to_replicas_from_the_request_to_the_record() {
+    let proxy = Proxy::start();
+    let [alice, bob] = ["alice", "bob"].map(|name| proxy.issue(name));
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let asked = proxy.ask(3, &alice, &["--route", "replica-only"]);
+    let list = proxy.expect(0, &bob, &["request", "list"]);
+    assert!(list.contains("ROUTE") && list.contains("replica-only"), "{list}");
+    let approved = proxy.run(&bob, &["approve", &asked]);
+    assert!(approved.err.contains("on shop, at its replicas only, until "), "{}", approved.err);
+    let id = approved.out.trim_end();
+    let shown = proxy.expect(0, &alice, &["grant", "show", id, "--output", "json"]);
+    assert_eq!(json(&shown)["route"], "replica-only");
+
+    let made = ["grant", "create", "--user", "alice", "--database", "shop", "--privilege", SELECT];
+    let made = [&made[..], &["--for", "1h", "--reason", "r", "--route", "replica-only"]].concat();
+    let made = proxy.expect(0, "", &made);
+    let list = json(&proxy.expect(0, "", &["grant", "list", "--output", "json"]));
+    let bound = list.as_array().unwrap().iter().filter(|grant| grant["route"] == "replica-only");
+    assert_eq!(bound.count(), 2);
+
+    let caller = InBandCaller {
+        principal: PrincipalName::new("alice").unwrap(),
+        token: TokenId("t_1".into()),
+        database: "shop".into(),
+        engine: Engine::Postgres,
+        session: "s_1".into(),
+    };
+    let arguments = [Some(SELECT), Some("30 min"), Some("why"), None, Some("replica-only")];
+    let arguments = arguments.map(|text| text.map(Box::from)).into();
+    let call = BoundCall { name: "request".into(), arguments };
+    let asked = proxy.service.call(&caller, &call).await.unwrap().rows[0][0].clone().unwrap();
+    let shown = proxy.expect(0, &alice, &["request", "show", &asked, "--output", "json"]);
+    assert_eq!(
+        (&json(&shown)["route"], &json(&shown)["ticket"]),
+        (&"replica-only".into(), &Value::Null)
+    );
+
+    let (_, records) = proxy.recorded().await;
+    let of =
+        |kind: &str| records.iter().filter(|record| record["kind"] == kind).collect::<Vec<_>>();
+    assert_eq!((of("grant").len(), of("request").len()), (2, 3));
+    assert!(of("grant").iter().all(|record| record["route"] == "replica-only"), "{records:?}");
+    assert!(of("request").iter().all(|record| record["route"] == "replica-only"), "{records:?}");
+    assert_eq!(of("grant")[1]["grants"][0], made.as_str());
+}
