@@ -18,6 +18,8 @@ pub mod grant;
 
 pub mod audit;
 
+pub mod route;
+
 pub mod net;
 
 pub mod store;

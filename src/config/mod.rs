@@ -6,6 +6,7 @@
 mod change;
 mod files;
 mod read;
+mod reads;
 mod source;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use crate::audit::recorder;
 use crate::audit::redact::TextSettings;
+use crate::route::{Ceilings, Policy};
 use crate::secret::Secret;
 use crate::sql::Engine;
 use crate::telemetry::Log;
@@ -52,6 +54,21 @@ pub struct Config {
     pub log: Log,
     /// The process.
     pub server: Server,
+}
+
+/// What a `[[database]]` says of its replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reads {
+    /// Each replica's share of the reads, against the others'.
+    pub weights: Vec<u32>,
+    /// What a read has to see, and who answers when no replica can.
+    pub policy: Policy,
+    /// How far behind a replica may be.
+    pub ceilings: Ceilings,
+    /// How often each server is asked how far it is.
+    pub check: Duration,
+    /// A server that has not answered after so long is down.
+    pub timeout: Duration,
 }
 
 /// `[[listener]]`.
@@ -99,6 +116,8 @@ pub struct Database {
     pub primary: Located<String>,
     /// URLs of its replicas.
     pub replicas: Vec<Located<String>>,
+    /// How those are used.
+    pub reads: Reads,
     /// Password of the service account, when it needs one.
     pub password: Option<Secret>,
     /// Whether the database enforces grants, too.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::files::{check_private_folder, folder, hash_key, role_key, secret_file};
+use super::reads;
 use super::source::{ConfigErrors, Environment, Located, Section, Source, one_of};
 use super::{
     Api, Approval, Audit, Config, Database, Grant, Limits, Listener, Parameters, Request,
@@ -180,8 +181,7 @@ fn database(section: Section<'_>) -> Option<Database> {
     let engine = engine(&section);
     section.required("primary");
     let primary = section.parsed("primary", url);
-    let replicas = section.strings("replicas");
-    let replicas = replicas.into_iter().filter_map(|replica| section.parse(replica, url)).collect();
+    let (replicas, reads) = reads::replicas(&section, url);
     let password = password(&section);
     let catalog_refresh = section.duration("catalog-refresh", 24 * HOUR, MINUTE / 2);
     let second_lock = second_lock(&section);
@@ -207,6 +207,7 @@ fn database(section: Section<'_>) -> Option<Database> {
         engine: engine?,
         primary: primary?,
         replicas,
+        reads,
         password,
         second_lock,
         ddl_owner: ddl_owner.map(|owner| owner.value),

@@ -305,6 +305,50 @@ impl<'s> Section<'s> {
         number
     }
 
+    /// Whole numbers of things, in a list.
+    pub(super) fn counts(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<usize>,
+    ) -> Option<Located<Vec<usize>>> {
+        let value = self.get(key)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong_type(key, value, "a list of whole numbers");
+            return None;
+        };
+        let number = |item| {
+            let number = integer(Spanned::get_ref(item));
+            if number.is_none() {
+                self.wrong_type(key, item, "a list of whole numbers");
+            }
+            self.in_range(key, self.at(item), number?, range.clone())
+        };
+        // All of them, so that everything that is wrong is said.
+        let numbers: Vec<Option<usize>> = items.iter().map(number).collect();
+        let numbers: Option<Vec<usize>> = numbers.into_iter().collect();
+        Some(Located { value: numbers?, position: self.at(value) })
+    }
+
+    /// A short time, to the millisecond: `"50ms"`, `"1s 500ms"`.
+    pub(super) fn brief(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+        default: Duration,
+    ) -> Duration {
+        let parse = |text: &str| {
+            let time = humantime::parse_duration(text.trim())
+                .map_err(|_| format!("`{key}`: {text:?} is not a time: write 50ms, 2s or 1m"))?;
+            if range.contains(&time) {
+                return Ok(time);
+            }
+            let [low, high] =
+                [range.start(), range.end()].map(|it| humantime::format_duration(*it));
+            Err(format!("`{key}` must lie between {low} and {high}"))
+        };
+        self.parsed(key, parse).map_or(default, |time| time.value)
+    }
+
     /// A time like `"15m"`, `"30 min"`, `"1h"`, not longer than that.
     pub(super) fn duration(&self, key: &'static str, max: Duration, default: Duration) -> Duration {
         let what = format!("`{key}` is");

@@ -6,6 +6,7 @@ use super::source::Source;
 use super::*;
 use crate::audit::recorder::Mode;
 use crate::audit::redact::Literals;
+use crate::route::{Floor, Freshness};
 use crate::telemetry::LogFormat;
 
 const MINIMAL: &str = r#"
@@ -99,7 +100,14 @@ tls = { certificate-file = "server.crt", key-file = "server.key" }
 name = "shop"
 engine = "postgres"
 primary = "postgres://daypass@db/shop?sslmode=verify-full"
-replicas = ["postgres://daypass@db2/shop"]
+replicas = ["postgres://daypass@db2/shop", "postgres://daypass@db3/shop"]
+replica-weights = [2, 1]
+freshness = "wait"
+replica-lag-max = "1m 500ms"
+replica-lag-bytes-max = "64 KiB"
+replica-floor = "error"
+replica-check = "100ms"
+replica-timeout = "1s"
 password-file = "shop.password"
 second-lock = "role"
 role-key-file = "hash.key"
@@ -141,6 +149,15 @@ drain-deadline = "5s"
     let SecondLock::Role { key, .. } = &database.second_lock else { panic!("{database:?}") };
     assert_eq!(*key, Some(Secret::new("0123456789abcdef0123456789abcdef")));
     assert_eq!(database.replicas[0].value, "postgres://daypass@db2/shop");
+    let second = Duration::from_secs(1);
+    let reads = Reads {
+        weights: vec![2, 1],
+        policy: Policy { freshness: Freshness::Wait, wait: second, floor: Floor::Error },
+        ceilings: Ceilings { lag: 60 * second + second / 2, bytes: Some(64 << 10) },
+        check: second / 10,
+        timeout: second,
+    };
+    assert_eq!(database.reads, reads);
     let StorePlace::File(file) = &config.store.place else { panic!("{:?}", config.store) };
     assert_eq!(file.value, Path::new("/tmp/daypass.db"));
     assert_eq!(config.audit.recorder.file, None);
@@ -211,6 +228,28 @@ fn durations_that_nothing_would_honour_are_refused() {
             "16:18: `drain-deadline` is at least 1 s",
         ]
     );
+}
+
+#[test]
+fn what_is_said_of_replicas_has_to_fit_them() {
+    let with = |lines: &str| MINIMAL.replace("name =", &format!("{lines}\nname ="));
+    let policy = read(&with("freshness-wait = \"0s\"")).unwrap().databases[0].reads.policy;
+    assert_eq!((policy.wait, policy.freshness), (Duration::ZERO, Freshness::Session));
+    let lines = "replicas = [\"postgres://u@h/d\"]\nreplica-weights = [1, 0]\nfreshness = \"now\"\n\
+                 replica-floor = 1\nreplica-check = \"10ms\"\nreplica-timeout = \"soon\"\nreplica-lag-max = \"2 days\"";
+    assert_eq!(
+        errors(&with(lines)),
+        [
+            "8:23: `replica-weights` must lie between 1 and 1000",
+            "9:13: `freshness` must be \"session\" or \"wait\" or \"eventual\" or \"off\", not \"now\"",
+            "10:17: `replica-floor` must be a string in quotes, not of type integer",
+            "11:17: `replica-check` must lie between 50ms and 1m",
+            "12:19: `replica-timeout`: \"soon\" is not a time: write 50ms, 2s or 1m",
+            "13:19: `replica-lag-max` must lie between 1ms and 1day",
+        ]
+    );
+    let few = "replicas = [\"postgres://u@h/d\"]\nreplica-weights = [1, 2]";
+    assert_eq!(errors(&with(few)), ["8:19: `replica-weights` has 2 of them for 1 replicas"]);
 }
 
 #[test]

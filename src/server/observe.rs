@@ -4,16 +4,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use crate::route::State;
 use crate::session::news::Phase;
 use crate::session::relay::Decisions;
 
@@ -58,6 +60,43 @@ pub(super) async fn listen(
         }
     });
     Ok(())
+}
+
+type Labels = Vec<(&'static str, String)>;
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// Of each replica: which state it is in, and how far it is behind where that is known.
+fn register_replicas(house: &House, registry: &mut Registry) {
+    let (states, bytes) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
+    let seconds = Family::<Labels, Seconds>::default();
+    for entry in &house.databases {
+        for replica in &entry.fleet().replicas {
+            let labels = || {
+                vec![
+                    ("database", entry.name().to_string()),
+                    ("address", replica.address.to_string()),
+                ]
+            };
+            for state in State::ALL {
+                let mut labels = labels();
+                labels.push(("state", state.word().to_owned()));
+                states.get_or_create(&labels).set((state == replica.state).into());
+            }
+            if let Some(lag) = replica.lag {
+                seconds.get_or_create(&labels()).set(lag.as_secs_f64());
+            }
+            if let Some(lag) = replica.lag_bytes {
+                bytes.get_or_create(&labels()).set(i64::try_from(lag).unwrap_or(i64::MAX));
+            }
+        }
+    }
+    registry.register("replica_state", "1 for the state that the replica is in", states);
+    registry.register(
+        "replica_lag_seconds",
+        "How long ago the primary was where the replica is",
+        seconds,
+    );
+    registry.register("replica_lag_bytes", "Bytes of log that the replica has not replayed", bytes);
 }
 
 /// The Prometheus text format.
@@ -105,6 +144,7 @@ fn page(house: &House, metrics: &Metrics) -> Result<String, StatusCode> {
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         registry.register(name, help, gauge);
     }
+    register_replicas(house, &mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(text)

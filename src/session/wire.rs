@@ -13,6 +13,7 @@ use crate::session::scope::{Meanings, MysqlNames, PostgresNames};
 use crate::upstream::UpstreamError;
 use crate::upstream::catalogs::Source;
 use crate::upstream::lock::{self, Lock};
+use crate::upstream::replicas::Member;
 
 /// One read at most, bytes.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -47,7 +48,7 @@ pub trait Wire: Sized + 'static {
     /// The machine that speaks it.
     type Machine: Machine;
     /// A server, and our account there.
-    type Target: Source<Catalog = Catalog<Self>> + Clone;
+    type Target: Source<Catalog = Catalog<Self>> + Member;
     /// What is asked of a connection for a session.
     type Startup: Clone + 'static;
     /// A connection to a server, logged in.

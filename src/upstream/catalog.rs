@@ -13,7 +13,8 @@ use super::fingerprint::{self, Fingerprint};
 use super::loading::{Loading, Take};
 use super::login::Startup;
 use super::target::Target;
-use super::{APPLICATION_NAME, definitions};
+use super::{APPLICATION_NAME, definitions, place};
+use crate::route::Position;
 use crate::sql::catalog::{Catalog, Mark};
 use crate::wire::postgres::reply;
 
@@ -335,6 +336,10 @@ impl Source for Target {
         let (catalog, fingerprint) = load(&mut watching.connection, known).await?;
         watching.fingerprint = fingerprint;
         Ok(catalog)
+    }
+
+    async fn position(watching: &mut Watching) -> Result<Option<Position>, UpstreamError> {
+        place::position(&mut watching.connection).await
     }
 
     async fn tell(watching: &mut Watching) -> Result<(), UpstreamError> {

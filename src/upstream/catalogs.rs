@@ -12,6 +12,7 @@ use tokio::time::{sleep, sleep_until};
 use super::connect::within;
 use super::error::UpstreamError;
 use super::target::Target;
+use crate::route::Position;
 
 /// How often to look when nobody says otherwise.
 pub const INTERVAL: Duration = Duration::from_secs(5);
@@ -89,6 +90,11 @@ pub trait Source: PartialEq + Send + Sync + Sized + 'static {
         known: Option<&Self::Catalog>,
     ) -> impl Future<Output = Result<Self::Catalog, UpstreamError>> + Send;
 
+    /// How far the server is in the log that replicas replay; `None` when it is no primary, or keeps no count.
+    fn position(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<Option<Position>, UpstreamError>> + Send;
+
     /// Tells the other proxies that something may have changed, where the server passes that on.
     fn tell(
         _connection: &mut Self::Connection,
@@ -122,6 +128,7 @@ impl<S: Source> Clone for Catalogs<S> {
 struct Shared<F> {
     status: Mutex<Status>,
     facts: ArcSwapOption<F>,
+    position: ArcSwapOption<Position>,
 }
 
 type Request<C> = oneshot::Sender<Result<Arc<C>, UpstreamError>>;
@@ -129,23 +136,24 @@ type Request<C> = oneshot::Sender<Result<Arc<C>, UpstreamError>>;
 impl<S: Source> Catalogs<S> {
     /// Starts looking at once, and then every `interval`. Needs a Tokio runtime.
     pub fn spawn(source: S, interval: Duration) -> Self {
-        Self::begin(source, interval, None, None)
+        Self::begin(source, interval, None, (None, None))
     }
 
     /// Starts where another stands that looks at the same names by another way: with a new password, say.
     /// So nobody has to wait for the first load. Needs a Tokio runtime.
     pub fn succeed(&self, source: S, interval: Duration) -> Self {
-        Self::begin(source, interval, self.current(), self.facts())
+        let known = (self.facts(), self.position());
+        Self::begin(source, interval, self.current(), known)
     }
 
     fn begin(
         source: S,
         interval: Duration,
         known: Option<Arc<S::Catalog>>,
-        facts: Option<Arc<S::Facts>>,
+        (facts, position): (Option<Arc<S::Facts>>, Option<Arc<Position>>),
     ) -> Self {
-        let shared = Shared { status: Mutex::default(), facts: ArcSwapOption::new(facts) };
-        let shared = Arc::new(shared);
+        let (facts, position) = (ArcSwapOption::new(facts), ArcSwapOption::new(position));
+        let shared = Arc::new(Shared { status: Mutex::default(), facts, position });
         let (publish, current) = watch::channel(known);
         let (requests, inbox) = mpsc::channel(64);
         let keeper = Keeper { source, interval, shared: Arc::clone(&shared), publish, known: None };
@@ -172,6 +180,12 @@ impl<S: Source> Catalogs<S> {
         let (request, answer) = oneshot::channel();
         self.requests.send(request).await.map_err(|_| UpstreamError::Stopped)?;
         answer.await.unwrap_or(Err(UpstreamError::Stopped))
+    }
+
+    /// Where the server was once it had what the current catalog says: a replica that has replayed so far has all of
+    /// it, and of every catalog that was current before. `None` when nobody knows; then no replica is known to have it.
+    pub fn position(&self) -> Option<Arc<Position>> {
+        self.shared.position.load_full()
     }
 
     /// How the task fares.
@@ -308,6 +322,10 @@ impl<S: Source> Keeper<S> {
         let catalog = match before {
             Some(before) if before.same_content(&fresh) => before,
             _ => {
+                // Known before the catalog is, so that nobody takes an older one for it.
+                let position =
+                    within(CHECK_MAX, "asking for its position", S::position(&mut connection));
+                self.shared.position.store(self.known_or_not(position.await)?.map(Arc::new));
                 fresh.set_version(VERSIONS.fetch_add(1, Ordering::Relaxed));
                 let fresh = Arc::new(fresh);
                 self.publish.send_replace(Some(Arc::clone(&fresh)));
@@ -315,6 +333,25 @@ impl<S: Source> Keeper<S> {
             }
         };
         Ok(Known { connection, catalog })
+    }
+
+    /// A server that will not tell how far it is has its names read all the same.
+    fn known_or_not(
+        &self,
+        position: Result<Option<Position>, UpstreamError>,
+    ) -> Result<Option<Position>, UpstreamError> {
+        match position {
+            Err(
+                error @ (UpstreamError::Failed { .. }
+                | UpstreamError::MysqlFailed { .. }
+                | UpstreamError::Catalog(_)),
+            ) => {
+                let server = self.source.place();
+                tracing::warn!(%server, %error, "the server does not tell how far it is");
+                Ok(None)
+            }
+            result => result,
+        }
     }
 
     fn report(&self, result: &Result<Arc<S::Catalog>, UpstreamError>) {

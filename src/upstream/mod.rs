@@ -9,6 +9,7 @@
 //! - [`mysql`]: likewise for MySQL and MariaDB, as far as it differs
 //! - [`lock`]: the second lock, as far as it is the same for both engines; [`roles`]: that of PostgreSQL, roles in
 //!   the database itself
+//! - [`replicas`]: where each of a database's servers stands, kept current; `place` asks one
 //! - [`path`], [`overlay`]: asking a session's own connection for its search path, and for names that it
 //!   alone sees; [`path`] also for the path that a session would begin with
 
@@ -26,6 +27,8 @@ pub mod login;
 pub mod mysql;
 pub mod overlay;
 pub mod path;
+mod place;
+pub mod replicas;
 pub mod roles;
 pub mod target;
 mod tls;

@@ -84,6 +84,8 @@ pub struct Mysql {
     folder: TempDir,
     port: u16,
     certificates: Certificates,
+    /// Beside those that every server is started with.
+    options: Vec<String>,
 }
 
 impl Drop for Mysql {
@@ -105,11 +107,50 @@ impl Mysql {
     /// on MariaDB, `sha2` on MySQL, all with [`Mysql::PASSWORD`], and `over_tls`, which has to use that.
     /// All may do everything in the schema `shop`.
     pub fn start(product: Product) -> Self {
+        Self::start_with(product, Vec::new(), None)
+    }
+
+    /// Starts one that replicas can follow: see [`Mysql::replica`].
+    pub fn primary(product: Product) -> Self {
+        let server = Self::start_with(product, replication(product, 1), None);
+        let password = Self::PASSWORD;
+        server.sql(&format!(
+            "CREATE USER repl@'%' IDENTIFIED BY '{password}'; GRANT REPLICATION SLAVE ON *.* TO repl@'%'"
+        ));
+        server
+    }
+
+    /// A read-only replica of this server, from its first transaction on. `id` is no other's, and not 1.
+    pub fn replica(&self, id: u32) -> Self {
+        let mut options = replication(self.product, id);
+        options.push("--read-only=ON".to_owned());
+        let replica = Self::start_with(self.product, options, Some(""));
+        let (port, password) = (self.port, Self::PASSWORD);
+        replica.sql(&match self.product {
+            Product::MariaDb => format!(
+                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, MASTER_USER = 'repl', \
+                 MASTER_PASSWORD = '{password}', MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1; \
+                 START SLAVE"
+            ),
+            Product::Mysql => format!(
+                "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, \
+                 SOURCE_USER = 'repl', SOURCE_PASSWORD = '{password}', SOURCE_AUTO_POSITION = 1, \
+                 GET_SOURCE_PUBLIC_KEY = 1, SOURCE_CONNECT_RETRY = 1; START REPLICA"
+            ),
+        });
+        replica
+    }
+
+    fn start_with(product: Product, options: Vec<String>, setup: Option<&str>) -> Self {
         let folder = TempDir::with_prefix("daypass-my-").expect("a temporary folder");
         let certificates = Certificates::make(folder.path());
-        copy(&template(product), &folder.path().join("data"));
-        let mut server = Self { process: None, product, folder, port: free_port(), certificates };
-        let accounts = server.accounts();
+        let data = folder.path().join("data");
+        copy(&template(product), &data);
+        // What tells it from others is made anew.
+        drop(std::fs::remove_file(data.join("auto.cnf")));
+        let port = free_port();
+        let mut server = Self { process: None, product, folder, port, certificates, options };
+        let accounts = setup.map_or_else(|| server.accounts(), str::to_owned);
         server.start_process(&accounts);
         server
     }
@@ -223,6 +264,7 @@ impl Mysql {
             Product::MariaDb => command.arg("--plugin-load-add=auth_ed25519"),
             Product::Mysql => command.args(["--mysqlx=OFF", "--secure-file-priv=NULL"]),
         };
+        command.args(&self.options);
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -240,6 +282,19 @@ impl Mysql {
         }
         self.process = Some(process);
     }
+}
+
+/// A log that replicas follow, and counts what is in it.
+fn replication(product: Product, id: u32) -> Vec<String> {
+    let own: &[&str] = match product {
+        Product::MariaDb => {
+            &["--log-slave-updates", "--gtid-strict-mode=ON", "--slave-parallel-threads=4"]
+        }
+        Product::Mysql => &["--gtid-mode=ON", "--enforce-gtid-consistency=ON"],
+    };
+    let server =
+        [format!("--server-id={id}"), "--log-bin=log".to_owned(), "--sync-binlog=0".to_owned()];
+    server.into_iter().chain(own.iter().map(|option| (*option).to_owned())).collect()
 }
 
 /// The server's program with what every run of it needs.

@@ -8,12 +8,14 @@ use tokio::sync::watch;
 use super::mysql::Mysql;
 use super::postgres::Postgres;
 use crate::identity::PrincipalName;
+use crate::route::{Fleet, Policy};
 use crate::session::trail;
 use crate::session::wire::{Catalog, Wire};
 use crate::sql::Engine;
 use crate::upstream::UpstreamError;
 use crate::upstream::catalogs::Catalogs;
 use crate::upstream::lock::{Lock, Stamp};
+use crate::upstream::replicas;
 
 /// One entry, on one wire.
 pub struct Database<W: Wire> {
@@ -21,6 +23,14 @@ pub struct Database<W: Wire> {
     pub name: Arc<str>,
     /// The primary, as the service account.
     pub primary: W::Target,
+    /// Its replicas, likewise.
+    pub replicas: Vec<W::Target>,
+    /// Where all of them stand, in the same order; empty and never changed without replicas.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// How that is watched.
+    pub watching: replicas::Settings,
+    /// What a read has to see, and who answers when no replica can.
+    pub policy: Policy,
     /// Its names.
     pub catalogs: Catalogs<W::Target>,
     /// Accounts in the database itself, where it has a second lock.
@@ -101,6 +111,14 @@ impl Entry {
         match self {
             Self::Postgres(database) => &database.name,
             Self::Mysql(database) => &database.name,
+        }
+    }
+
+    /// Where its servers stand.
+    pub fn fleet(&self) -> Arc<Fleet> {
+        match self {
+            Self::Postgres(database) => Arc::clone(&database.fleet.borrow()),
+            Self::Mysql(database) => Arc::clone(&database.fleet.borrow()),
         }
     }
 

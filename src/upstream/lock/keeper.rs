@@ -12,9 +12,10 @@ use tokio::time::{sleep, timeout};
 use super::progress::Progress;
 use super::{CatalogOf, Kind, Outcome};
 use crate::grant::GrantId;
+use crate::route::Position;
 use crate::store::{Follower, Snapshot};
 use crate::time::Timestamp;
-use crate::upstream::catalogs::Kept;
+use crate::upstream::catalogs::{CHECK_MAX, Kept};
 use crate::upstream::connect::within;
 use crate::upstream::error::UpstreamError;
 
@@ -235,7 +236,10 @@ impl<K: Kind> Keeper<K> {
         }
         let settled = K::grants(&wanted);
         let (ok, progress) = match result {
-            Ok(outcome) => (!outcome.again, Progress { settled, ..outcome.progress }),
+            Ok(outcome) => {
+                let position = self.position(&outcome, &settled).await;
+                (!outcome.again, Progress { settled, position, ..outcome.progress })
+            }
             Err(error) => (false, self.note_error(settled, &error)),
         };
         let epoch = snapshot.map_or(0, |snapshot| snapshot.grants.epoch());
@@ -250,6 +254,28 @@ impl<K: Kind> Keeper<K> {
         });
         self.pass_on(catalog);
         (ok, next.map(|next| Timestamp::from(SystemTime::now()).until(next)))
+    }
+
+    /// Where the primary was once the roles were as they are. They may have become so by another proxy, for a grant
+    /// that this one has only heard of now.
+    async fn position(
+        &mut self,
+        outcome: &Outcome,
+        settled: &HashSet<GrantId>,
+    ) -> Option<Position> {
+        let before = Arc::clone(&self.progress.borrow());
+        if !outcome.changed && before.position.is_some() && before.settled == *settled {
+            return before.position.clone();
+        }
+        let work = self.kind.position();
+        match within(CHECK_MAX, "asking for the position of roles", work).await {
+            Ok(position) => position,
+            Err(error) => {
+                // No replica is known to have the roles then.
+                tracing::debug!(%error, database = %self.entry(), "the position of roles is not known");
+                None
+            }
+        }
     }
 
     /// After a failure, too: the server refuses what its roles do not reach yet.
@@ -325,6 +351,7 @@ impl<K: Kind> Keeper<K> {
             lacking: before.lacking,
             cluster: before.cluster,
             stamps: before.stamps,
+            position: before.position,
             ..Progress::default()
         }
     }

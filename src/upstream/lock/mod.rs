@@ -21,6 +21,7 @@ pub use progress::{Due, Progress, Stamp};
 use super::catalogs::Source;
 use super::error::UpstreamError;
 use crate::grant::{Grant, GrantId};
+use crate::route::Position;
 use crate::time::Timestamp;
 
 /// One engine's second lock. A value of it is what its keeper knows from one attempt to the next, its connection
@@ -123,6 +124,9 @@ pub trait Kind: Send + Sized + 'static {
         done: Self::Done,
     ) -> impl Future<Output = Outcome> + Send;
 
+    /// How far the primary is by now; `None` when it keeps no count.
+    fn position(&mut self) -> impl Future<Output = Result<Option<Position>, UpstreamError>> + Send;
+
     /// Says goodbye.
     fn leave(self) -> impl Future<Output = ()> + Send;
 }
@@ -139,6 +143,8 @@ pub struct Outcome {
     pub again: bool,
     /// How long it took to look at everything.
     pub took: Duration,
+    /// Something was changed on the server.
+    pub changed: bool,
     /// Roles that were there and are not dropped.
     pub left: usize,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::finding::Finding;
 use crate::grant::GrantId;
 use crate::grant::snapshot::HeldGrants;
+use crate::route::Position;
 use crate::time::Timestamp;
 
 /// How far the roles are.
@@ -27,6 +28,9 @@ pub struct Progress {
     pub error: Option<Arc<str>>,
     /// What tells the cluster from others, once it is known.
     pub cluster: Box<str>,
+    /// Where the primary was once it had all of this: a replica that has replayed so far has the roles, too. `None`
+    /// when nobody knows.
+    pub position: Option<Position>,
     /// When rights of a role last changed so that open sessions of it do not see it by themselves.
     pub stamps: HashMap<String, Stamp>,
 }

@@ -12,7 +12,9 @@ use tokio::io::AsyncWriteExt;
 use super::client::{self, Row};
 use super::connect::{Connection, connect};
 use super::login::Startup;
+use super::place;
 use super::target::Target;
+use crate::route::Position;
 use crate::sql::mysql::catalog::{
     Catalog, Column, Database, Routine, Security, Table, TableKind, View,
 };
@@ -173,6 +175,10 @@ impl Source for Target {
             client::each_row(&mut watching.connection, sql, Bounds::default(), take).await?;
         }
         Ok(loading.finish())
+    }
+
+    async fn position(watching: &mut Watching) -> Result<Option<Position>, UpstreamError> {
+        place::position(&mut watching.connection).await
     }
 
     async fn leave(mut watching: Watching) {

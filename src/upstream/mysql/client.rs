@@ -79,6 +79,23 @@ pub async fn query(
     Ok(rows)
 }
 
+/// [`query`], each value with the name of its column.
+///
+/// # Errors
+/// As for [`query`].
+pub(super) async fn named(
+    connection: &mut Connection,
+    sql: &str,
+) -> Result<Vec<Vec<(String, Option<String>)>>, UpstreamError> {
+    let mut rows = Vec::new();
+    let take = |row: Row<'_>| {
+        rows.push(row.rest()?);
+        Ok(())
+    };
+    let names = run(connection, sql, Bounds::default(), take).await?;
+    Ok(rows.into_iter().map(|row| names.iter().cloned().zip(row).collect()).collect())
+}
+
 /// Runs a statement and hands over the rows of its results one by one, holding only one.
 ///
 /// Not to be given up half-way and then used again: the connection refuses that, as
@@ -90,8 +107,18 @@ pub async fn each_row(
     connection: &mut Connection,
     sql: &str,
     bounds: Bounds,
-    mut take: impl FnMut(Row<'_>) -> Result<(), UpstreamError>,
+    take: impl FnMut(Row<'_>) -> Result<(), UpstreamError>,
 ) -> Result<(), UpstreamError> {
+    run(connection, sql, bounds, take).await.map(drop)
+}
+
+/// [`each_row`]; gives the names of the columns of the last result.
+async fn run(
+    connection: &mut Connection,
+    sql: &str,
+    bounds: Bounds,
+    mut take: impl FnMut(Row<'_>) -> Result<(), UpstreamError>,
+) -> Result<Vec<String>, UpstreamError> {
     if std::mem::replace(&mut connection.busy, true) {
         return Err(UpstreamError::Interrupted);
     }
@@ -107,7 +134,7 @@ pub async fn each_row(
         }
         if answer.reply.is_over() {
             connection.busy = false;
-            return answer.failure.map_or(Ok(()), Err);
+            return answer.failure.map_or(Ok(answer.names), Err);
         }
         connection.buffer.reserve(32 << 10);
         if connection.stream.read_buf(&mut connection.buffer).await.map_err(broken)? == 0 {
@@ -126,6 +153,7 @@ struct Answer {
     columns: u64,
     /// Of the result that is under way.
     width: u64,
+    names: Vec<String>,
     failure: Option<UpstreamError>,
     rows: u64,
     bytes: u64,
@@ -133,8 +161,18 @@ struct Answer {
 
 impl Answer {
     fn new(reply: Reply, bounds: Bounds) -> Self {
-        let passed = Vec::new();
-        Self { reply, bounds, passed, columns: 0, width: 0, failure: None, rows: 0, bytes: 0 }
+        let (passed, names) = (Vec::new(), Vec::new());
+        Self {
+            reply,
+            bounds,
+            passed,
+            columns: 0,
+            width: 0,
+            names,
+            failure: None,
+            rows: 0,
+            bytes: 0,
+        }
     }
 
     /// Takes what stands at the head of `input`: how many bytes; `None` when more are needed.
@@ -157,7 +195,10 @@ impl Answer {
                 self.passed.extend_from_slice(input.get(..taken).unwrap_or_default());
                 self.read_rows(take)?;
             }
-            Some(Event::Columns(count)) => (self.columns, self.width) = (count, count),
+            Some(Event::Columns(count)) => {
+                (self.columns, self.width) = (count, count);
+                self.names.clear();
+            }
             Some(Event::Failure(failure)) => self.failure = Some(failed(&failure)),
             // A server asks for a file only when the client said that it gives such.
             Some(Event::LocalInfile(_)) => {
@@ -180,6 +221,7 @@ impl Answer {
             rest = after;
             if self.columns > 0 {
                 self.columns -= 1;
+                self.names.push(column_name(&payload(message))?);
                 continue;
             }
             self.rows += 1;
@@ -193,6 +235,15 @@ impl Answer {
         self.passed = passed;
         Ok(())
     }
+}
+
+/// What a column is called, behind its catalog, schema, table, and that table's own name.
+fn column_name(definition: &[u8]) -> Result<String, Violation> {
+    let mut reader = Reader::new("column", definition);
+    for _ in 0..4 {
+        reader.lenenc_bytes()?;
+    }
+    reader.lenenc_bytes().map(|name| String::from_utf8_lossy(name).into_owned())
 }
 
 /// How long the message at the head is, its continuations with it; `None` when it is not all there.
@@ -250,6 +301,7 @@ mod tests {
                 }
                 assert!(answer.reply.is_over());
                 assert_eq!(found, rows);
+                assert_eq!(answer.names, columns);
             }
         }
     }

@@ -6,6 +6,7 @@ pub mod client;
 pub mod connect;
 pub mod kill;
 pub mod login;
+mod place;
 pub mod rsa;
 pub mod target;
 

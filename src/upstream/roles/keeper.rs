@@ -16,6 +16,7 @@ use super::plan::{self, Observed, Plan, Scope, Wanted};
 use super::removal;
 use super::service::Service;
 use crate::grant::{Grant, GrantId};
+use crate::route::Position;
 use crate::secret::Secret;
 use crate::sql::catalog::Catalog;
 use crate::time::Timestamp;
@@ -24,7 +25,7 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::lock::{Finding, Goal, Kind, Outcome, Progress};
 use crate::upstream::login::Startup;
 use crate::upstream::target::Target;
-use crate::upstream::{APPLICATION_NAME, client};
+use crate::upstream::{APPLICATION_NAME, client, place};
 use crate::wire::postgres::reply;
 
 /// Taking things from a role that is to go.
@@ -253,7 +254,18 @@ impl Kind for Roles {
         if looked && plan.lacking != self.lacking {
             self.note_lacking(plan.lacking);
         }
-        Outcome { progress: self.note(wanted, &failures), again, took, left }
+        let changed = !plan.actions.is_empty();
+        Outcome { progress: self.note(wanted, &failures), again, took, changed, left }
+    }
+
+    async fn position(&mut self) -> Result<Option<Position>, UpstreamError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.dial().await?,
+        };
+        let position = place::position(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(position)
     }
 
     async fn leave(self) {

@@ -17,15 +17,16 @@ use super::rights::{self, Ground, Held, Right};
 use super::stamps::{Seen, Stamps};
 use super::verifier::Plugin;
 use crate::grant::{Grant, GrantId};
+use crate::route::Position;
 use crate::secret::Secret;
 use crate::sql::mysql::catalog::Catalog;
 use crate::time::Timestamp;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::lock::{Finding, Goal, Kind, Outcome, Progress};
-use crate::upstream::mysql::client;
 use crate::upstream::mysql::connect::{Connection, connect};
 use crate::upstream::mysql::login::Startup;
 use crate::upstream::mysql::target::Target;
+use crate::upstream::mysql::{client, place};
 use crate::wire::mysql::command;
 
 /// One proxy at a time, whatever databases it keeps: accounts are the server's.
@@ -105,10 +106,17 @@ pub struct Done {
     connection: Connection,
     service: Service,
     wanted: Rights,
-    /// The accounts as they stand at the end.
+    brought: Brought,
+    took: Duration,
+}
+
+/// What has become of the accounts.
+struct Brought {
+    /// As they stand at the end.
     accounts: Observed,
     failures: Vec<(Action, UpstreamError)>,
-    took: Duration,
+    /// Something was tried.
+    changed: bool,
 }
 
 type Rights = BTreeMap<String, BTreeSet<Right>>;
@@ -122,7 +130,7 @@ impl fmt::Debug for Accounts {
 
 impl fmt::Debug for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Done").field("failures", &self.failures).finish_non_exhaustive()
+        f.debug_struct("Done").field("failures", &self.brought.failures).finish_non_exhaustive()
     }
 }
 
@@ -264,10 +272,9 @@ impl Kind for Accounts {
         let wanted = self.rights(goal, &service, catalog);
         let accounts = self.observe(&mut connection, &service, goal.sweep, &wanted).await?;
         let took = start.elapsed();
-        let (accounts, failures) =
-            self.bring(&mut connection, &service, accounts, &wanted, goal.sweep).await?;
+        let brought = self.bring(&mut connection, &service, accounts, &wanted, goal.sweep).await?;
         client::query(&mut connection, NEXT).await?;
-        Ok(Done { connection, service, wanted, accounts, failures, took })
+        Ok(Done { connection, service, wanted, brought, took })
     }
 
     fn is_passing(error: &UpstreamError) -> bool {
@@ -276,7 +283,8 @@ impl Kind for Accounts {
     }
 
     async fn finish(&mut self, wanted: &Wanted, _: Option<u64>, done: Done) -> Outcome {
-        let Done { connection, service, wanted: rights, accounts, failures, took } = done;
+        let Done { connection, service, wanted: rights, brought, took } = done;
+        let Brought { accounts, failures, changed } = brought;
         // Rights on everything that it is given meanwhile count for a new login only.
         let denied = failures.iter().any(|(_, error)| is_denied(error));
         self.connection = (!denied).then_some(connection);
@@ -315,7 +323,17 @@ impl Kind for Accounts {
         self.stamps.note(seen.collect(), TURNS.fetch_add(1, Ordering::Relaxed));
         progress.stamps = self.stamps.by_account().clone();
         let again = !progress.failed.is_empty();
-        Outcome { progress, again, took, left: accounts.len() }
+        Outcome { progress, again, took, changed, left: accounts.len() }
+    }
+
+    async fn position(&mut self) -> Result<Option<Position>, UpstreamError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.dial().await?,
+        };
+        let position = place::position(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(position)
     }
 
     async fn leave(self) {
@@ -426,8 +444,8 @@ impl Accounts {
         mut accounts: Observed,
         wanted: &Rights,
         sweep: bool,
-    ) -> Result<(Observed, Vec<(Action, UpstreamError)>), UpstreamError> {
-        let mut failures = Vec::new();
+    ) -> Result<Brought, UpstreamError> {
+        let (mut failures, mut changed) = (Vec::new(), false);
         let mut strip = HashSet::new();
         for _ in 0..2 {
             let (host, reset) = (&*self.settings.host, &self.reset);
@@ -436,6 +454,7 @@ impl Accounts {
             if actions.is_empty() {
                 break;
             }
+            changed = true;
             failures = self.act(connection, service, &actions).await?;
             accounts = self.observe(connection, service, sweep, wanted).await?;
             strip = failures
@@ -454,10 +473,11 @@ impl Accounts {
         });
         let closing: Vec<_> = too_strong.map(|(it, _)| Action::Lock(it.clone())).collect();
         if !closing.is_empty() {
+            changed = true;
             failures.extend(self.act(connection, service, &closing).await?);
             accounts = self.observe(connection, service, sweep, wanted).await?;
         }
-        Ok((accounts, failures))
+        Ok(Brought { accounts, failures, changed })
     }
 
     /// Runs the steps one after the other. One that fails stops no other, but of an account that was not made.
