@@ -64,6 +64,9 @@ const BYPASSED: &str = "SELECT c.oid FROM pg_class c CROSS JOIN pg_roles r \
     WHERE r.rolname = current_user AND c.relrowsecurity AND (r.rolsuper OR r.rolbypassrls \
         OR (NOT c.relforcerowsecurity AND pg_has_role(r.oid, c.relowner, 'USAGE')))";
 
+/// Those whose rows are not in the log.
+const UNLOGGED: &str = "SELECT oid FROM pg_class WHERE relpersistence = 'u' AND relkind <> 'i'";
+
 /// A trigger, rule, default, check, policy, index or view of it calls a function or operator that
 /// somebody made (the server's own have no rows in pg_depend), or one of a relation that is read or
 /// written through it does: a partition or child, one whose foreign key acts, a view's.
@@ -171,6 +174,7 @@ pub(super) const PARTS: &[(&str, Take)] = &[
     (CHILDREN, Loading::child),
     (BYPASSED, Loading::bypassed),
     (CODED, Loading::coded),
+    (UNLOGGED, Loading::unlogged),
     (COLUMNS, Loading::column),
     (SEQUENCES, Loading::sequence),
     (FUNCTIONS, Loading::function),

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::client::Row;
 use super::error::UpstreamError;
 use crate::sql::catalog::{
-    CalledCast, Catalog, Definition, Function, Language, Mark, Operator, Origin, Relation,
-    RelationKind, Routine, Schema, Type, TypeKind, Volatility,
+    AtReplica, CalledCast, Catalog, Definition, Function, Language, Mark, Operator, Origin,
+    Relation, RelationKind, Routine, Schema, Type, TypeKind, Volatility,
 };
 use crate::sql::name::QualifiedName;
+use crate::sql::postgres::is_same_at_replica;
 
 /// Takes the rows of one statement.
 pub(super) type Take = fn(&mut Loading, Row<'_>) -> Result<(), UpstreamError>;
@@ -127,6 +128,13 @@ impl Loading {
         Ok(())
     }
 
+    pub fn unlogged(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        if let Some((_, _, relation)) = self.relations.get_mut(&oid(&mut row)?) {
+            relation.at_replica = AtReplica::Unlogged;
+        }
+        Ok(())
+    }
+
     pub fn coded(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
         if let Some((_, _, relation)) = self.relations.get_mut(&oid(&mut row)?) {
             relation.runs_code = true;
@@ -169,7 +177,7 @@ impl Loading {
             inputs.push(number_of(input)?);
         }
         let defaults = oid(&mut row)?;
-        let function = Function {
+        let mut function = Function {
             arguments: arguments.clone(),
             inputs: inputs.into(),
             defaults: u16::try_from(defaults).unwrap_or(u16::MAX),
@@ -191,7 +199,9 @@ impl Loading {
             },
             definer: row.text()? == "t",
             public: row.text()? == "t",
+            at_replica: false,
         };
+        function.at_replica = is_same_at_replica(&name, &function).unwrap_or(false);
         if !function.public {
             let name = QualifiedName::new(schema.clone(), name.clone());
             self.closed.insert(number, Routine { name, arguments });
@@ -242,7 +252,9 @@ impl Loading {
             schema.types.insert(name, kind);
         }
         let element = element.unwrap_or(0);
-        let found = Type { kind, category, preferred, element, base, checks: Vec::new() };
+        let at_replica = kind != TypeKind::Domain || number < 16384;
+        let found =
+            Type { kind, category, preferred, element, base, checks: Vec::new(), at_replica };
         self.catalog.types.insert(number, found);
         Ok(())
     }
@@ -305,6 +317,20 @@ impl Loading {
                 }
                 if mark.horizon != 0 {
                     mark.relations.insert(oid, (schema_oid, name.clone()));
+                }
+                if oid >= 16384 && relation.at_replica == AtReplica::Same {
+                    relation.at_replica = match relation.kind {
+                        RelationKind::ForeignTable => AtReplica::Foreign,
+                        RelationKind::View => AtReplica::Unsure,
+                        _ if relation
+                            .definition
+                            .as_ref()
+                            .is_some_and(|d| !d.policies.is_empty()) =>
+                        {
+                            AtReplica::Unsure
+                        }
+                        _ => AtReplica::Same,
+                    };
                 }
                 relation.columns.shrink_to_fit();
                 relation.column_types.shrink_to_fit();
