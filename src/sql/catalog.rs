@@ -60,6 +60,9 @@ pub struct Mark {
     pub closed: Vec<u32>,
     /// Rows of the server's catalogs with an expression that calls one of those, by number.
     pub calling: Vec<u32>,
+    /// Rows of the server's catalogs with an expression that uses something of the server's own that is not known
+    /// to be the same at a replica, by number.
+    pub doubted: Vec<u32>,
 }
 
 /// `pg_type.oid`; 0 stands for none.

@@ -13,7 +13,7 @@ use super::fingerprint::{self, Fingerprint};
 use super::loading::{Loading, Take};
 use super::login::Startup;
 use super::target::Target;
-use super::{APPLICATION_NAME, definitions};
+use super::{APPLICATION_NAME, definitions, doubts};
 use crate::sql::catalog::{Catalog, Mark};
 use crate::wire::postgres::reply;
 
@@ -113,7 +113,11 @@ const FUNCTIONS: &str = "SELECT p.oid, p.pronamespace, p.proname, oidvectortypes
         WHERE classid = 'pg_proc'::regclass AND deptype = 'e') THEN 'e' ELSE 'u' END, \
     coalesce(a.definer, p.prosecdef), \
     p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) \
-        WHERE grantee = 0 AND privilege_type = 'EXECUTE') \
+        WHERE grantee = 0 AND privilege_type = 'EXECUTE'), \
+    CASE WHEN p.oid >= 16384 AND p.prokind = 'f' AND l.lanname IN ('sql', 'plpgsql') \
+        AND p.provolatile <> 'v' AND NOT p.prosecdef AND p.prosrc !~* 'u&\"' \
+        THEN coalesce((SELECT string_agg(DISTINCT lower(w[1] COLLATE \"C\"), ' ') \
+            FROM regexp_matches(p.prosrc, '[[:alnum:]_$]+', 'g') w), '') END \
     FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang \
     LEFT JOIN (SELECT aggfnoid, bool_or(f.prosecdef) AS definer, \
             CASE WHEN bool_or(f.provolatile = 'v') THEN 'v' \
@@ -187,6 +191,8 @@ pub(super) const PARTS: &[(&str, Take)] = &[
     (definitions::INVOKERS, definitions::invoker),
     (definitions::POLICIES, definitions::policy),
     (definitions::BELOW, definitions::below),
+    (doubts::TREES, doubts::tree),
+    (doubts::USES, doubts::uses),
 ];
 
 /// What a session's own connection adds: its temporary objects.
@@ -209,9 +215,11 @@ pub(super) fn text(sql: &str, mark: Option<&Mark>) -> String {
             .replace("$since", "2147483647")
             .replace("$known", "false")
             .replace("$unsure", "true")
-            .replace("$calling", "'{}'::oid[]");
+            .replace("$calling", "'{}'::oid[]")
+            .replace("$doubted", "'{}'::oid[]")
+            .replace("$many", "true");
     };
-    let Mark { horizon, started, database, closed, calling, .. } = mark;
+    let Mark { horizon, started, database, closed, calling, doubted, .. } = mark;
     let since = format!(
         "(SELECT CASE WHEN pg_snapshot_xmax(pg_current_snapshot())::text::bigint - {horizon} \
             BETWEEN 0 AND 1000000000 \
@@ -230,6 +238,8 @@ pub(super) fn text(sql: &str, mark: Option<&Mark>) -> String {
         .replace("$known", "true")
         .replace("$unsure", &unsure)
         .replace("$calling", &list(calling))
+        .replace("$many", if doubted.len() > CALLING_MAX { "true" } else { "false" })
+        .replace("$doubted", &list(if doubted.len() > CALLING_MAX { &[] } else { doubted }))
 }
 
 /// Beyond that many, looking for them costs more than reading all.
@@ -265,6 +275,7 @@ pub async fn load(
 
 /// The catalog of all parts.
 pub(super) fn finish(mut loading: Loading, server_version: u32) -> Catalog {
+    loading.settle_doubts();
     definitions::propagate(&mut loading);
     loading.finish(server_version)
 }

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::client::Row;
+use super::doubts::Doubts;
 use super::error::UpstreamError;
 use crate::sql::catalog::{
     AtReplica, CalledCast, Catalog, Definition, Function, Language, Mark, Operator, Origin,
     Relation, RelationKind, Routine, Schema, Type, TypeKind, Volatility,
 };
 use crate::sql::name::QualifiedName;
-use crate::sql::postgres::is_same_at_replica;
 
 /// Takes the rows of one statement.
 pub(super) type Take = fn(&mut Loading, Row<'_>) -> Result<(), UpstreamError>;
@@ -29,7 +29,9 @@ pub(super) struct Loading {
     /// The relations that indexes are on.
     tables: HashMap<Oid, Oid>,
     /// What inherits from a relation.
-    children: HashMap<Oid, Vec<Oid>>,
+    pub children: HashMap<Oid, Vec<Oid>>,
+    /// What is not known to be the same at a replica.
+    pub doubts: Doubts,
     pub catalog: Catalog,
     /// Where the server stands; its horizon is 0 when nobody asks.
     pub mark: Mark,
@@ -168,8 +170,8 @@ impl Loading {
     }
 
     pub fn function(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
-        let number = oid(&mut row)?;
-        let Some((schema, objects)) = self.schemas.get_mut(&oid(&mut row)?) else { return Ok(()) };
+        let (number, schema_number) = (oid(&mut row)?, oid(&mut row)?);
+        let Some((schema, objects)) = self.schemas.get_mut(&schema_number) else { return Ok(()) };
         let name: Box<str> = row.text()?.into();
         let arguments: Box<str> = row.text()?.into();
         let mut inputs = Vec::new();
@@ -201,12 +203,15 @@ impl Loading {
             public: row.text()? == "t",
             at_replica: false,
         };
-        function.at_replica = is_same_at_replica(&name, &function).unwrap_or(false);
+        let words = row.field()?;
+        let overloads = objects.functions.entry(name.clone()).or_default();
+        let place = (schema_number, &*name, overloads.len());
+        function.at_replica = self.doubts.function(number, place, &function, words);
         if !function.public {
-            let name = QualifiedName::new(schema.clone(), name.clone());
+            let name = QualifiedName::new(schema.clone(), name);
             self.closed.insert(number, Routine { name, arguments });
         }
-        objects.functions.entry(name).or_default().push(function);
+        overloads.push(function);
         Ok(())
     }
 
@@ -252,7 +257,8 @@ impl Loading {
             schema.types.insert(name, kind);
         }
         let element = element.unwrap_or(0);
-        let at_replica = kind != TypeKind::Domain || number < 16384;
+        // Until it is doubted for what it uses.
+        let at_replica = true;
         let found =
             Type { kind, category, preferred, element, base, checks: Vec::new(), at_replica };
         self.catalog.types.insert(number, found);
@@ -318,20 +324,6 @@ impl Loading {
                 if mark.horizon != 0 {
                     mark.relations.insert(oid, (schema_oid, name.clone()));
                 }
-                if oid >= 16384 && relation.at_replica == AtReplica::Same {
-                    relation.at_replica = match relation.kind {
-                        RelationKind::ForeignTable => AtReplica::Foreign,
-                        RelationKind::View => AtReplica::Unsure,
-                        _ if relation
-                            .definition
-                            .as_ref()
-                            .is_some_and(|d| !d.policies.is_empty()) =>
-                        {
-                            AtReplica::Unsure
-                        }
-                        _ => AtReplica::Same,
-                    };
-                }
                 relation.columns.shrink_to_fit();
                 relation.column_types.shrink_to_fit();
                 schema.relations.insert(name, relation);
@@ -345,6 +337,8 @@ impl Loading {
             mark.closed.sort_unstable();
             mark.calling.sort_unstable();
             mark.calling.dedup();
+            mark.doubted.sort_unstable();
+            mark.doubted.dedup();
             Arc::new(mark)
         });
         let schemas = self.schemas.into_values().map(|(name, schema)| (name, Arc::new(schema)));

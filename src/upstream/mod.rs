@@ -18,6 +18,7 @@ pub mod catalogs;
 pub mod client;
 pub mod connect;
 mod definitions;
+mod doubts;
 pub mod error;
 pub mod fingerprint;
 mod loading;

@@ -44,7 +44,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use super::ParseLimits;
 pub use deferred::{Bound, resolve};
-pub use placed::is_same_at_replica;
+pub use placed::{is_same_at_replica, tells_of_one_server};
 pub use prescan::credentials_hint;
 
 use self::lexer::Lexer;

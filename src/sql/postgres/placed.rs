@@ -129,7 +129,7 @@ pub fn is_same_at_replica(name: &str, function: &Function) -> Option<bool> {
 }
 
 /// Whether a relation of the server's own tells of one server.
-fn tells_of_one_server(relation: &str) -> bool {
+pub fn tells_of_one_server(relation: &str) -> bool {
     relation.starts_with("pg_stat_")
         || relation.starts_with("pg_statio_")
         || ONE_SERVER.binary_search(&relation).is_ok()
