@@ -273,6 +273,18 @@ impl Loading {
                 doubts.uses(Thing::Type(*number), Thing::Type(below));
             }
         }
+        for (schema, name, relation) in self.relations.values() {
+            if relation.kind != RelationKind::Composite {
+                continue;
+            }
+            let schema = self.schemas.get(schema);
+            let Some(own) = schema.and_then(|(_, schema)| schema.type_ids.get(name)) else {
+                continue;
+            };
+            for column in relation.column_types.iter().filter(|it| **it >= FIRST_OF_USERS) {
+                doubts.uses(Thing::Type(*own), Thing::Type(*column));
+            }
+        }
         let rows: Vec<_> = doubts
             .users
             .extract_if(|used, _| {

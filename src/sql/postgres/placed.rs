@@ -252,7 +252,8 @@ impl<'t> Walk<'t> {
         for name in [name, element] {
             if let Some(id) = objects.type_ids.get(name) {
                 self.places_type(*id);
-            } else if let Some(relation) = objects.relations.get(name) {
+            }
+            if let Some(relation) = objects.relations.get(name) {
                 // A row type.
                 for column in &relation.column_types {
                     self.places_type(*column);
