@@ -1,6 +1,5 @@
 //! Where statements run, on real servers with replicas.
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
