@@ -60,6 +60,9 @@ pub struct Mark {
     pub closed: Vec<u32>,
     /// Rows of the server's catalogs with an expression that calls one of those, by number.
     pub calling: Vec<u32>,
+    /// Rows of the server's catalogs with an expression that uses something of the server's own that is not known
+    /// to be the same at a replica, by number.
+    pub doubted: Vec<u32>,
 }
 
 /// `pg_type.oid`; 0 stands for none.
@@ -105,6 +108,22 @@ pub struct Relation {
     /// Code that somebody made may run when it is read or written: triggers, rules, defaults, checks, policies,
     /// the functions of a view.
     pub runs_code: bool,
+    /// What reading it is at a replica.
+    pub at_replica: AtReplica,
+}
+
+/// What reading a relation is at a replica that has replayed all of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtReplica {
+    /// The same, as far as its definition goes.
+    #[default]
+    Same,
+    /// Its rows, or those of something that is read through it, are not in the log.
+    Unlogged,
+    /// Its rows, or those of something that is read through it, are at another server.
+    Foreign,
+    /// It calls, reads or checks something of which nobody knows that it is the same.
+    Unsure,
 }
 
 /// What a relation's definition does with the rights of whoever uses it, not with its owner's.
@@ -196,6 +215,8 @@ pub struct Function {
     pub definer: bool,
     /// PUBLIC may execute it.
     pub public: bool,
+    /// It is known to change nothing, and to mean the same at a replica.
+    pub at_replica: bool,
 }
 
 /// `pg_proc.provolatile`.
@@ -258,6 +279,8 @@ pub struct Type {
     pub base: TypeId,
     /// Functions that PUBLIC may not execute, and that a domain's checks call.
     pub checks: Vec<Routine>,
+    /// What makes a value of it (its input, a domain's checks) is known to be the same at a replica.
+    pub at_replica: bool,
 }
 
 /// A cast by a function.

@@ -27,7 +27,7 @@ pub enum Rule {
     Locks,
     /// It calls a function of which nobody knows that it only reads and means the same at a replica.
     Function(Box<str>),
-    /// It uses a relation that replicas do not have, or have otherwise: what that is, a noun.
+    /// It uses a relation that replicas do not have, or have otherwise: what that is.
     Relation(QualifiedName, &'static str),
     /// It reads or makes something that only one session at one server has: what that is, a noun.
     State(&'static str),

@@ -13,7 +13,7 @@ use super::fingerprint::{self, Fingerprint};
 use super::loading::{Loading, Take};
 use super::login::Startup;
 use super::target::Target;
-use super::{APPLICATION_NAME, definitions, place};
+use super::{APPLICATION_NAME, definitions, doubts, place};
 use crate::route::Position;
 use crate::sql::catalog::{Catalog, Mark};
 use crate::wire::postgres::reply;
@@ -65,6 +65,9 @@ const BYPASSED: &str = "SELECT c.oid FROM pg_class c CROSS JOIN pg_roles r \
     WHERE r.rolname = current_user AND c.relrowsecurity AND (r.rolsuper OR r.rolbypassrls \
         OR (NOT c.relforcerowsecurity AND pg_has_role(r.oid, c.relowner, 'USAGE')))";
 
+/// Those whose rows are not in the log.
+const UNLOGGED: &str = "SELECT oid FROM pg_class WHERE relpersistence = 'u' AND relkind <> 'i'";
+
 /// A trigger, rule, default, check, policy, index or view of it calls a function or operator that
 /// somebody made (the server's own have no rows in pg_depend), or one of a relation that is read or
 /// written through it does: a partition or child, one whose foreign key acts, a view's.
@@ -111,7 +114,11 @@ const FUNCTIONS: &str = "SELECT p.oid, p.pronamespace, p.proname, oidvectortypes
         WHERE classid = 'pg_proc'::regclass AND deptype = 'e') THEN 'e' ELSE 'u' END, \
     coalesce(a.definer, p.prosecdef), \
     p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) \
-        WHERE grantee = 0 AND privilege_type = 'EXECUTE') \
+        WHERE grantee = 0 AND privilege_type = 'EXECUTE'), \
+    CASE WHEN p.oid >= 16384 AND p.prokind = 'f' AND l.lanname IN ('sql', 'plpgsql') \
+        AND p.provolatile <> 'v' AND NOT p.prosecdef AND p.prosrc !~* 'u&\"' \
+        THEN coalesce((SELECT string_agg(DISTINCT lower(w[1] COLLATE \"C\"), ' ') \
+            FROM regexp_matches(p.prosrc, '[[:alnum:]_$]+', 'g') w), '') END \
     FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang \
     LEFT JOIN (SELECT aggfnoid, bool_or(f.prosecdef) AS definer, \
             CASE WHEN bool_or(f.provolatile = 'v') THEN 'v' \
@@ -172,6 +179,7 @@ pub(super) const PARTS: &[(&str, Take)] = &[
     (CHILDREN, Loading::child),
     (BYPASSED, Loading::bypassed),
     (CODED, Loading::coded),
+    (UNLOGGED, Loading::unlogged),
     (COLUMNS, Loading::column),
     (SEQUENCES, Loading::sequence),
     (FUNCTIONS, Loading::function),
@@ -184,6 +192,8 @@ pub(super) const PARTS: &[(&str, Take)] = &[
     (definitions::INVOKERS, definitions::invoker),
     (definitions::POLICIES, definitions::policy),
     (definitions::BELOW, definitions::below),
+    (doubts::TREES, doubts::tree),
+    (doubts::USES, doubts::uses),
 ];
 
 /// What a session's own connection adds: its temporary objects.
@@ -206,9 +216,11 @@ pub(super) fn text(sql: &str, mark: Option<&Mark>) -> String {
             .replace("$since", "2147483647")
             .replace("$known", "false")
             .replace("$unsure", "true")
-            .replace("$calling", "'{}'::oid[]");
+            .replace("$calling", "'{}'::oid[]")
+            .replace("$doubted", "'{}'::oid[]")
+            .replace("$many", "true");
     };
-    let Mark { horizon, started, database, closed, calling, .. } = mark;
+    let Mark { horizon, started, database, closed, calling, doubted, .. } = mark;
     let since = format!(
         "(SELECT CASE WHEN pg_snapshot_xmax(pg_current_snapshot())::text::bigint - {horizon} \
             BETWEEN 0 AND 1000000000 \
@@ -227,6 +239,8 @@ pub(super) fn text(sql: &str, mark: Option<&Mark>) -> String {
         .replace("$known", "true")
         .replace("$unsure", &unsure)
         .replace("$calling", &list(calling))
+        .replace("$many", if doubted.len() > CALLING_MAX { "true" } else { "false" })
+        .replace("$doubted", &list(if doubted.len() > CALLING_MAX { &[] } else { doubted }))
 }
 
 /// Beyond that many, looking for them costs more than reading all.
@@ -262,6 +276,7 @@ pub async fn load(
 
 /// The catalog of all parts.
 pub(super) fn finish(mut loading: Loading, server_version: u32) -> Catalog {
+    loading.settle_doubts();
     definitions::propagate(&mut loading);
     loading.finish(server_version)
 }

@@ -71,7 +71,7 @@ pub(super) const BELOW: &str = "SELECT DISTINCT r.ev_class, d.refobjid FROM pg_r
     JOIN pg_class v ON v.oid = r.ev_class AND v.relkind = 'v' \
     JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
         AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class \
-    JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'f', 'v') \
+    JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'f', 'v', 'S') \
     WHERE r.ev_class >= 16384 AND d.refobjid >= 16384";
 
 /// Writing a definition out takes a lock on what it is of and on what it names, and so would wait for a migration

@@ -27,7 +27,8 @@ const SUMS: &str = "WITH \
     SELECT concat_ws(' ', \
     (SELECT concat(count(*), ':', sum(hashtextextended(xmin::text, oid::bigint))) \
         FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_[0-9]'), \
-    (SELECT concat(count(*), ':', sum(hashtextextended(concat(relkind, relnamespace, \
+    (SELECT concat(count(*), ':', sum(hashtextextended(concat(relkind, relpersistence, \
+        relnamespace, \
         CASE WHEN relrowsecurity THEN me.bypass OR (NOT relforcerowsecurity \
             AND pg_has_role(me.oid, relowner, 'USAGE')) END, \
         CASE relkind WHEN 'v' THEN reloptions END, relname), c.oid::bigint))) \

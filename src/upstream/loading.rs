@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::client::Row;
+use super::doubts::Doubts;
 use super::error::UpstreamError;
 use crate::sql::catalog::{
-    CalledCast, Catalog, Definition, Function, Language, Mark, Operator, Origin, Relation,
-    RelationKind, Routine, Schema, Type, TypeKind, Volatility,
+    AtReplica, CalledCast, Catalog, Definition, Function, Language, Mark, Operator, Origin,
+    Relation, RelationKind, Routine, Schema, Type, TypeKind, Volatility,
 };
 use crate::sql::name::QualifiedName;
 
@@ -28,7 +29,9 @@ pub(super) struct Loading {
     /// The relations that indexes are on.
     tables: HashMap<Oid, Oid>,
     /// What inherits from a relation.
-    children: HashMap<Oid, Vec<Oid>>,
+    pub children: HashMap<Oid, Vec<Oid>>,
+    /// What is not known to be the same at a replica.
+    pub doubts: Doubts,
     pub catalog: Catalog,
     /// Where the server stands; its horizon is 0 when nobody asks.
     pub mark: Mark,
@@ -127,6 +130,13 @@ impl Loading {
         Ok(())
     }
 
+    pub fn unlogged(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
+        if let Some((_, _, relation)) = self.relations.get_mut(&oid(&mut row)?) {
+            relation.at_replica = AtReplica::Unlogged;
+        }
+        Ok(())
+    }
+
     pub fn coded(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
         if let Some((_, _, relation)) = self.relations.get_mut(&oid(&mut row)?) {
             relation.runs_code = true;
@@ -160,8 +170,8 @@ impl Loading {
     }
 
     pub fn function(&mut self, mut row: Row<'_>) -> Result<(), UpstreamError> {
-        let number = oid(&mut row)?;
-        let Some((schema, objects)) = self.schemas.get_mut(&oid(&mut row)?) else { return Ok(()) };
+        let (number, schema_number) = (oid(&mut row)?, oid(&mut row)?);
+        let Some((schema, objects)) = self.schemas.get_mut(&schema_number) else { return Ok(()) };
         let name: Box<str> = row.text()?.into();
         let arguments: Box<str> = row.text()?.into();
         let mut inputs = Vec::new();
@@ -169,7 +179,7 @@ impl Loading {
             inputs.push(number_of(input)?);
         }
         let defaults = oid(&mut row)?;
-        let function = Function {
+        let mut function = Function {
             arguments: arguments.clone(),
             inputs: inputs.into(),
             defaults: u16::try_from(defaults).unwrap_or(u16::MAX),
@@ -191,12 +201,17 @@ impl Loading {
             },
             definer: row.text()? == "t",
             public: row.text()? == "t",
+            at_replica: false,
         };
+        let words = row.field()?;
+        let overloads = objects.functions.entry(name.clone()).or_default();
+        let place = (schema_number, &*name, overloads.len());
+        function.at_replica = self.doubts.function(number, place, &function, words);
         if !function.public {
-            let name = QualifiedName::new(schema.clone(), name.clone());
+            let name = QualifiedName::new(schema.clone(), name);
             self.closed.insert(number, Routine { name, arguments });
         }
-        objects.functions.entry(name).or_default().push(function);
+        overloads.push(function);
         Ok(())
     }
 
@@ -242,7 +257,10 @@ impl Loading {
             schema.types.insert(name, kind);
         }
         let element = element.unwrap_or(0);
-        let found = Type { kind, category, preferred, element, base, checks: Vec::new() };
+        // Until it is doubted for what it uses.
+        let at_replica = true;
+        let found =
+            Type { kind, category, preferred, element, base, checks: Vec::new(), at_replica };
         self.catalog.types.insert(number, found);
         Ok(())
     }
@@ -319,6 +337,8 @@ impl Loading {
             mark.closed.sort_unstable();
             mark.calling.sort_unstable();
             mark.calling.dedup();
+            mark.doubted.sort_unstable();
+            mark.doubted.dedup();
             Arc::new(mark)
         });
         let schemas = self.schemas.into_values().map(|(name, schema)| (name, Arc::new(schema)));

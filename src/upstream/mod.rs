@@ -19,6 +19,7 @@ pub mod catalogs;
 pub mod client;
 pub mod connect;
 mod definitions;
+mod doubts;
 pub mod error;
 pub mod fingerprint;
 mod loading;

@@ -1,4 +1,5 @@
-//! Replicas, on real servers whose replication is paused, delayed and cut, and which are promoted and end.
+//! Where statements run, on real servers with replicas, whose replication is paused, delayed and cut, and which are
+//! promoted and end.
 
 #![expect(
     clippy::expect_used,
@@ -8,10 +9,14 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+#[path = "../oracle/generator.rs"]
+mod generator;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod fleet;
+mod lists;
 mod mysql;
+mod placement;
 mod positions;
 mod postgres;

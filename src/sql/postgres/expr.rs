@@ -240,6 +240,7 @@ impl<'t> Walk<'t> {
     }
 
     fn json(&mut self, node: Node<'t>) -> Walked {
+        self.places_json();
         match node {
             Node::JsonValueExpr(value) => self.json_value(Some(value)),
             Node::JsonIsPredicate(predicate) => self.part(predicate.expr()),

@@ -87,6 +87,7 @@ impl<'t> Walk<'t> {
             "pg_catalog" if !knows => self.call_listed(name, call.arguments),
             // Helpers of its views; pgjdbc calls _pg_expandarray.
             "information_schema" if !knows && name.starts_with("_pg_") => {
+                self.places_listed(name, true, call.arguments);
                 self.needs.metadata();
                 Ok(())
             }
@@ -168,6 +169,7 @@ impl<'t> Walk<'t> {
         // A rule of its own goes by name, and all of the server's overloads share it.
         let mut ruled = None;
         for Candidate { schema, name, function } in candidates {
+            self.places_call(schema, name, function, call.arguments);
             let ruled = match (schema, ruled) {
                 ("pg_catalog", None) => *ruled.insert(self.call_special(name, call.arguments)?),
                 ("pg_catalog", Some(ruled)) => ruled,
@@ -232,6 +234,7 @@ impl<'t> Walk<'t> {
 
     /// A function of the server, by the committed lists: its catalog could not be read.
     fn call_listed(&mut self, name: &'t str, arguments: &[Node<'t>]) -> Walked {
+        self.places_listed(name, is_harmless(name), arguments);
         if self.call_special(name, arguments)? {
             return Ok(());
         }

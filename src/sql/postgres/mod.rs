@@ -4,7 +4,7 @@
 //! grammar is named in each walk (`nodes.rs`), and what has no rule is refused. The files, in reading order:
 //! `lexer` and `prescan` (before the grammar), `statement` (kinds), `session`, `ddl`, `dml`, `query`,
 //! `from`, `expr`, `columns`, `functions`, `special`, `overload`, `rivals`, `parameters`, `infer`, `types`, `invoked` (the walk),
-//! `needs` (what it gathers), `deferred` (what waits for parameters), `guarded`, `routines`, `settings` and
+//! `needs` (what it gathers), `deferred` (what waits for parameters), `guarded`, `routines`, `placed`, `settings` and
 //! the lists of functions (policy).
 
 mod columns;
@@ -25,6 +25,7 @@ mod nodes;
 mod objects;
 mod overload;
 mod parameters;
+mod placed;
 mod prescan;
 mod query;
 mod rivals;
@@ -43,6 +44,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use super::ParseLimits;
 pub use deferred::{Bound, resolve};
+pub use placed::{is_same_at_replica, tells_of_one_server};
 pub use prescan::credentials_hint;
 
 use self::lexer::Lexer;

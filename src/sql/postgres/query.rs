@@ -18,6 +18,7 @@ use super::nodes::{
 };
 use super::special::literal;
 use super::walk::{Cte, Item, ItemColumns, Output, Walk, Walked, unsupported};
+use crate::sql::placement::Rule;
 use crate::sql::statement::NotUnderstood;
 
 /// `column1`, `column2` …: what VALUES calls its columns. No list of the server is longer.
@@ -37,10 +38,10 @@ impl<'t> Walk<'t> {
                     }
                     walk.select(select)
                 }
-                Node::InsertStmt(insert) => walk.insert(insert),
-                Node::UpdateStmt(update) => walk.update(update),
-                Node::DeleteStmt(delete) => walk.delete(delete),
-                Node::MergeStmt(merge) => walk.merge(merge),
+                Node::InsertStmt(insert) => walk.writes().insert(insert),
+                Node::UpdateStmt(update) => walk.writes().update(update),
+                Node::DeleteStmt(delete) => walk.writes().delete(delete),
+                Node::MergeStmt(merge) => walk.writes().merge(merge),
                 Node::None
                 | Node::NodeList(_)
                 | plain_expressions!()
@@ -55,6 +56,11 @@ impl<'t> Walk<'t> {
                 | after_analysis!() => unsupported("A query of this kind is not supported."),
             })
         })
+    }
+
+    fn writes(&mut self) -> &mut Self {
+        self.placed.primary(Rule::Writes);
+        self
     }
 
     /// The CTEs of a WITH clause, visible in this level from here on.
@@ -293,6 +299,7 @@ impl<'t> Walk<'t> {
 
     /// FOR UPDATE and its kin.
     fn locking(&mut self, clause: &'t LockingClause) -> Walked {
+        self.placed.primary(Rule::Locks);
         let count = self.level()?.items.len();
         self.pay(count.saturating_mul(1 + clause.locked_rels().len()))?;
         let Some(level) = self.levels.last() else { return Ok(()) };

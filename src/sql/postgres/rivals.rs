@@ -102,6 +102,7 @@ mod tests {
             element: 0,
             base,
             checks: Vec::new(),
+            at_replica: true,
         };
         let mut catalog = Catalog::default();
         for (id, of) in [(INT4, 0), (TEXT, 0), (VARCHAR, 0), (WORD, TEXT), (SHORT, VARCHAR)] {

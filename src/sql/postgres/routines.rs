@@ -85,7 +85,12 @@ pub(super) fn needs_execute(name: &str, function: &Function, runs_as: RunsAs) ->
         }
         (Origin::User, Volatility::Volatile) => false,
     };
-    function.definer || !harmless || EXTENSIONS_OUTSIDE.iter().any(|start| name.starts_with(start))
+    function.definer || !harmless || runs_sql_in_a_string(name)
+}
+
+/// Whether a function of an extension is one that runs SQL in a string, though it is not volatile.
+pub(super) fn runs_sql_in_a_string(name: &str) -> bool {
+    EXTENSIONS_OUTSIDE.iter().any(|start| name.starts_with(start))
 }
 
 impl<'t> Walk<'t> {
@@ -116,8 +121,14 @@ impl<'t> Walk<'t> {
     pub(super) fn calls_routine(&mut self, routine: &'t Routine) {
         let name = &routine.name;
         match self.scope.catalog.routine(routine) {
-            Some(function) => self.runs(&name.schema, &name.name, function),
-            None => self.needs.execute(&name.schema, &name.name, &routine.arguments),
+            Some(function) => {
+                self.places_call(&name.schema, &name.name, function, &[]);
+                self.runs(&name.schema, &name.name, function);
+            }
+            None => {
+                self.places_unknown(name);
+                self.needs.execute(&name.schema, &name.name, &routine.arguments);
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use super::settings;
 use super::statement::Kind;
 use super::walk::{Item, ItemColumns, Walk, Walked, unsupported, unsupported_hint};
 use crate::sql::access::{Object, Operation};
-use crate::sql::placement::TransactionMode;
+use crate::sql::placement::{Placement, Rule, TransactionMode};
 use crate::sql::statement::{Argument, Call, Class, Effect};
 
 /// Bit of `DeclareCursorStmt.options` for WITH HOLD (CURSOR_OPT_HOLD of parsenodes.h).
@@ -24,6 +24,41 @@ const CURSOR_HOLD: i32 = 0x0020;
 
 /// `LockStmt.mode` of ACCESS SHARE (AccessShareLock of lockdefs.h).
 const ACCESS_SHARE: i32 = 1;
+
+/// A standby prepares statements as the primary does, and they stay where they were prepared.
+const PREPARED: Placement = Placement::Home(Rule::State("statements prepared by SQL"));
+/// What a cursor keeps beyond its transaction stays where it was declared.
+const HELD: Placement = Placement::Home(Rule::State("cursors WITH HOLD"));
+
+/// Where something runs that may run there, unless its body is bound elsewhere.
+fn in_place_of(body: Placement, place: Placement) -> Placement {
+    match body {
+        Placement::Anywhere | Placement::Session => place,
+        bound @ (Placement::Home(_) | Placement::Primary(_)) => bound,
+    }
+}
+
+/// About something that the session has at the primary.
+fn only_here(command: &'static str, what: &'static str) -> Kind {
+    Kind::new(command, Class::Misc).placed(Placement::Primary(Rule::State(what)))
+}
+
+/// Whether EXPLAIN runs the statement, as the server reads its options (ExplainQuery, defGetBoolean): the last
+/// one counts. A value that is not understood here counts as yes.
+fn analyses(explain: &ExplainStmt) -> bool {
+    let mut analyses = false;
+    for option in explain.options() {
+        if option.defname() == Some("analyze") {
+            let value = option.arg();
+            let off = matches!(value, Node::Integer(number) if number.ival == 0)
+                || value.as_str().is_some_and(|text| {
+                    ["false", "off"].iter().any(|off| text.eq_ignore_ascii_case(off))
+                });
+            analyses = !off;
+        }
+    }
+    analyses
+}
 
 impl<'t> Walk<'t> {
     /// A statement about the session.
@@ -36,44 +71,57 @@ impl<'t> Walk<'t> {
             Node::ExecuteStmt(execute) => {
                 self.parts(execute.params())?;
                 let name = execute.name().unwrap_or_default().into();
-                Ok(Kind::with("EXECUTE", Class::Misc, Effect::Execute(name)))
+                Ok(Kind::with("EXECUTE", Class::Misc, Effect::Execute(name)).placed(PREPARED))
             }
             Node::DeallocateStmt(deallocate) => {
                 let name = deallocate.name().filter(|_| !deallocate.isall).map(Box::from);
-                Ok(Kind::with("DEALLOCATE", Class::Misc, Effect::Deallocate(name)))
+                let effect = Effect::Deallocate(name);
+                Ok(Kind::with("DEALLOCATE", Class::Misc, effect).placed(PREPARED))
             }
             Node::DeclareCursorStmt(declare) => {
                 let body = self.optimizable(declare.query())?;
                 self.nothing_deferred("DECLARE")?;
+                let hold = declare.options & CURSOR_HOLD != 0;
                 let effect = Effect::Declare {
                     cursor: declare.portalname().unwrap_or_default().into(),
-                    hold: declare.options & CURSOR_HOLD != 0,
+                    hold,
                 };
-                Ok(Kind::with("DECLARE CURSOR", body.class, effect))
+                // It ends with the transaction, unless held.
+                let place = if hold { HELD } else { Placement::Session };
+                let placement = in_place_of(body.placement, place);
+                Ok(Kind::with("DECLARE CURSOR", body.class, effect).placed(placement))
             }
             Node::FetchStmt(fetch) => {
                 let name = fetch.portalname().unwrap_or_default().into();
                 let command = if fetch.ismove { "MOVE" } else { "FETCH" };
-                Ok(Kind::with(command, Class::Misc, Effect::Fetch(name)))
+                let kind = Kind::with(command, Class::Misc, Effect::Fetch(name));
+                Ok(kind.placed(Placement::Session))
             }
             Node::ClosePortalStmt(close) => {
                 let name = close.portalname().map(Box::from);
-                Ok(Kind::with("CLOSE CURSOR", Class::Misc, Effect::CloseCursor(name)))
+                let kind = Kind::with("CLOSE CURSOR", Class::Misc, Effect::CloseCursor(name));
+                Ok(kind.placed(Placement::Session))
             }
             Node::DiscardStmt(discard) => Ok(match discard.target {
                 DiscardMode::DISCARD_ALL => Kind {
                     changes_path: true,
                     ..Kind::with("DISCARD ALL", Class::Misc, Effect::DiscardAll)
+                        .placed(Placement::Home(Rule::State("what it discards")))
                 },
-                DiscardMode::DISCARD_PLANS => Kind::new("DISCARD PLANS", Class::Misc),
-                DiscardMode::DISCARD_SEQUENCES => Kind::new("DISCARD SEQUENCES", Class::Misc),
-                _ => Kind { changes_path: true, ..Kind::new("DISCARD TEMP", Class::Misc) },
+                DiscardMode::DISCARD_PLANS => {
+                    Kind::new("DISCARD PLANS", Class::Misc).placed(Placement::Session)
+                }
+                DiscardMode::DISCARD_SEQUENCES => only_here("DISCARD SEQUENCES", "sequence values"),
+                _ => Kind { changes_path: true, ..only_here("DISCARD TEMP", "temporary tables") },
             }),
             // Messages between sessions of one database: for everyone who may work in it at all.
-            Node::ListenStmt(_) => self.harmless("LISTEN"),
-            Node::UnlistenStmt(_) => self.harmless("UNLISTEN"),
-            Node::NotifyStmt(_) => self.harmless("NOTIFY"),
-            Node::ConstraintsSetStmt(_) => self.harmless("SET CONSTRAINTS"),
+            Node::ListenStmt(_) => Ok(self.harmless(only_here("LISTEN", "notifications"))),
+            Node::UnlistenStmt(_) => Ok(self.harmless(only_here("UNLISTEN", "notifications"))),
+            Node::NotifyStmt(_) => Ok(self.harmless(only_here("NOTIFY", "notifications"))),
+            Node::ConstraintsSetStmt(_) => {
+                let kind = Kind::new("SET CONSTRAINTS", Class::Misc);
+                Ok(self.harmless(kind.placed(Placement::Session)))
+            }
             Node::ExplainStmt(explain) => self.explain(explain),
             Node::CopyStmt(copy) => self.copy(copy),
             Node::TruncateStmt(truncate) => self.truncate(truncate),
@@ -104,9 +152,9 @@ impl<'t> Walk<'t> {
         }
     }
 
-    fn harmless(&mut self, command: &'static str) -> Walked<Kind> {
+    fn harmless(&mut self, kind: Kind) -> Kind {
         self.needs.metadata();
-        Ok(Kind::new(command, Class::Misc))
+        kind
     }
 
     fn show(&mut self, show: &'t VariableShowStmt) -> Walked<Kind> {
@@ -123,7 +171,8 @@ impl<'t> Walk<'t> {
         if !settings::is_public(&name) {
             self.needs.metadata();
         }
-        Ok(Kind::with("SHOW", Class::Misc, Effect::Show { name: name.into() }))
+        let kind = Kind::with("SHOW", Class::Misc, Effect::Show { name: name.into() });
+        Ok(kind.placed(Placement::Session))
     }
 
     /// What a parameter names is read from Bind, and these run later.
@@ -144,7 +193,8 @@ impl<'t> Walk<'t> {
         let body = self.optimizable(prepare.query())?;
         self.nothing_deferred("PREPARE")?;
         let name = prepare.name().unwrap_or_default().into();
-        Ok(Kind::with("PREPARE", body.class, Effect::Prepare(name)))
+        let placement = in_place_of(body.placement, PREPARED);
+        Ok(Kind::with("PREPARE", body.class, Effect::Prepare(name)).placed(placement))
     }
 
     /// Plain EXPLAIN needs what the statement needs, as in the server; EXPLAIN ANALYZE runs it, too.
@@ -155,7 +205,13 @@ impl<'t> Walk<'t> {
             Effect::Execute(name) => Effect::Execute(name),
             _ => Effect::None,
         };
-        Ok(Kind { command: "EXPLAIN", effect, ..body })
+        // What it took says something of the server where it ran.
+        let placement = if analyses(explain) {
+            in_place_of(body.placement, Placement::Session)
+        } else {
+            body.placement
+        };
+        Ok(Kind { command: "EXPLAIN", effect, placement, ..body })
     }
 
     fn copy(&mut self, copy: &'t CopyStmt) -> Walked<Kind> {
@@ -167,7 +223,8 @@ impl<'t> Walk<'t> {
         }
         let Some(var) = copy.relation() else {
             let body = self.optimizable(copy.query())?;
-            return Ok(Kind::with("COPY", body.class, Effect::CopyOut));
+            let kind = Kind::with("COPY", body.class, Effect::CopyOut);
+            return Ok(kind.placed(body.placement));
         };
         let target = self.relation(var)?;
         let operation = if copy.is_from { Operation::Insert } else { Operation::Select };
@@ -193,9 +250,9 @@ impl<'t> Walk<'t> {
             walk.part(copy.where_clause())
         })?;
         Ok(if copy.is_from {
-            Kind::with("COPY", Class::Write, Effect::CopyIn)
+            Kind { effect: Effect::CopyIn, ..Kind::writing("COPY") }
         } else {
-            Kind::with("COPY", Class::Read, Effect::CopyOut)
+            Kind::with("COPY", Class::Read, Effect::CopyOut).placed(Placement::Anywhere)
         })
     }
 
@@ -215,7 +272,7 @@ impl<'t> Walk<'t> {
             // Which tables refer to these is not known here; they may be in any schema.
             self.needs.admin(Object::Database);
         }
-        Ok(Kind::new("TRUNCATE TABLE", Class::Write))
+        Ok(Kind::writing("TRUNCATE TABLE"))
     }
 
     fn lock_table(&mut self, lock: &'t LockStmt) -> Walked<Kind> {
@@ -229,7 +286,7 @@ impl<'t> Walk<'t> {
             let target = self.relation(var)?;
             self.needs.whole(operation, target);
         }
-        Ok(Kind::new("LOCK TABLE", Class::Misc))
+        Ok(Kind::new("LOCK TABLE", Class::Misc).placed(Placement::Primary(Rule::Locks)))
     }
 
     fn call_procedure(&mut self, call: &'t CallStmt) -> Walked<Kind> {
@@ -247,7 +304,9 @@ impl<'t> Walk<'t> {
                 return unsupported("A call on daypass takes a plain list of arguments.");
             }
             let call = Call { name: name.to_ascii_lowercase().into(), arguments };
-            return Ok(Kind::with("CALL", Class::Misc, Effect::Call(call)));
+            // The server never sees it.
+            let kind = Kind::with("CALL", Class::Misc, Effect::Call(call));
+            return Ok(kind.placed(Placement::Session));
         }
         // A procedure may do anything, transaction control included.
         self.call_procedure_itself(function)?;
@@ -342,21 +401,19 @@ fn argument(node: Node<'_>) -> Walked<Argument> {
 fn transaction_kind(transaction: &TransactionStmt) -> Walked<Kind> {
     let name = || Box::<str>::from(transaction.savepoint_name().unwrap_or_default());
     let mode = || transaction_mode(transaction);
-    let begins = |command| Ok(Kind::with(command, Class::Misc, Effect::Begin(mode())));
-    let ends = |command, effect| {
-        Ok(Kind { ends_transaction: true, ..Kind::with(command, Class::Misc, effect) })
-    };
+    let goes_on =
+        |command, effect| Ok(Kind::with(command, Class::Misc, effect).placed(Placement::Session));
+    let begins = |command| goes_on(command, Effect::Begin(mode()));
+    let ends = |command, effect| Ok(Kind { ends_transaction: true, ..goes_on(command, effect)? });
     match transaction.kind {
         TransactionStmtKind::TRANS_STMT_BEGIN => begins("BEGIN"),
         TransactionStmtKind::TRANS_STMT_START => begins("START TRANSACTION"),
         TransactionStmtKind::TRANS_STMT_COMMIT => ends("COMMIT", Effect::Commit),
         TransactionStmtKind::TRANS_STMT_ROLLBACK => ends("ROLLBACK", Effect::Rollback),
         TransactionStmtKind::TRANS_STMT_SAVEPOINT => {
-            Ok(Kind::with("SAVEPOINT", Class::Misc, Effect::Savepoint(name())))
+            goes_on("SAVEPOINT", Effect::Savepoint(name()))
         }
-        TransactionStmtKind::TRANS_STMT_RELEASE => {
-            Ok(Kind::with("RELEASE", Class::Misc, Effect::Release(name())))
-        }
+        TransactionStmtKind::TRANS_STMT_RELEASE => goes_on("RELEASE", Effect::Release(name())),
         TransactionStmtKind::TRANS_STMT_ROLLBACK_TO => ends("ROLLBACK", Effect::RollbackTo(name())),
         _ => unsupported("Two-phase transactions are not supported."),
     }
@@ -385,6 +442,7 @@ fn set_kind(set: &VariableSetStmt) -> Walked<Kind> {
     let kind = |command, name: &str| Kind {
         changes_path: matches!(name, "search_path" | "all"),
         ..Kind::with(command, Class::Misc, Effect::Set { name: name.into() })
+            .placed(Placement::Session)
     };
     let name = set.name().unwrap_or_default().to_ascii_lowercase();
     match set.kind {
@@ -409,6 +467,10 @@ fn set_kind(set: &VariableSetStmt) -> Walked<Kind> {
         }
         // SET TRANSACTION, SET SESSION CHARACTERISTICS: isolation, READ ONLY and DEFERRABLE only.
         // A snapshot of another session shows nothing that this one may not see.
+        VariableSetKind::VAR_SET_MULTI if name == "transaction snapshot" => {
+            let primary = Placement::Primary(Rule::State("snapshots for other sessions"));
+            Ok(kind("SET", &name).placed(primary))
+        }
         VariableSetKind::VAR_SET_MULTI => Ok(kind("SET", &name)),
         // SET … FROM CURRENT is for functions.
         _ => unsupported("SET … FROM CURRENT stands where the server takes none."),

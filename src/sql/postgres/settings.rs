@@ -110,7 +110,7 @@ const HIDDEN: &[&str] = &[
 ];
 
 /// Whether a setting may be changed, whatever to.
-fn is_harmless(name: &str) -> bool {
+pub(super) fn is_harmless(name: &str) -> bool {
     HARMLESS.binary_search(&name).is_ok()
         || name.starts_with("enable_")
         || name.starts_with("geqo")

@@ -24,6 +24,8 @@ pub(super) struct Kind {
     pub class: Class,
     /// What it does to the session.
     pub effect: Effect,
+    /// Where it runs for its kind alone.
+    pub placement: Placement,
     /// Whether definitions change.
     pub changes_catalog: bool,
     /// Whether unqualified names may mean something else afterwards.
@@ -41,6 +43,7 @@ impl Kind {
             command,
             class,
             effect: Effect::None,
+            placement: Placement::Primary(Rule::Command(command)),
             changes_catalog: false,
             changes_path: false,
             credentials: false,
@@ -53,14 +56,24 @@ impl Kind {
         Self { effect, ..Self::new(command, class) }
     }
 
+    /// The same, where it runs.
+    pub(super) fn placed(self, placement: Placement) -> Self {
+        Self { placement, ..self }
+    }
+
+    /// A kind that writes.
+    pub(super) fn writing(command: &'static str) -> Self {
+        Self::new(command, Class::Write).placed(Placement::Primary(Rule::Writes))
+    }
+
     /// A kind that changes definitions.
     pub(super) fn ddl(command: &'static str) -> Self {
-        Self { changes_catalog: true, ..Self::new(command, Class::Ddl) }
+        Self { changes_catalog: true, class: Class::Ddl, ..Self::writing(command) }
     }
 
     /// A kind about roles and privileges.
     pub(super) fn role(command: &'static str) -> Self {
-        Self { changes_catalog: true, ..Self::new(command, Class::Role) }
+        Self { changes_catalog: true, class: Class::Role, ..Self::writing(command) }
     }
 }
 
@@ -154,13 +167,14 @@ fn finish(
             credentials.push(literal.range.clone());
         }
     }
+    let placement = walk.placement(kind.placement.clone());
     let statement = Statement {
         span,
         command: kind.command,
         class: kind.class,
         accesses: walk.needs.into_accesses().into(),
         deferred: walk.deferred.into(),
-        placement: Placement::Primary(Rule::Command(kind.command)),
+        placement,
         effect: std::mem::replace(&mut kind.effect, Effect::None),
         credentials,
         literals,
@@ -222,7 +236,7 @@ impl<'t> Walk<'t> {
                     return self.select_into(select, leftmost, into);
                 }
                 self.query(node)?;
-                Kind::new("SELECT", self.select_class())
+                Kind::new("SELECT", self.select_class()).placed(Placement::Anywhere)
             }
             Node::InsertStmt(_) => self.changing(node, "INSERT")?,
             Node::UpdateStmt(_) => self.changing(node, "UPDATE")?,
@@ -250,6 +264,6 @@ impl<'t> Walk<'t> {
 
     fn changing(&mut self, node: Node<'t>, command: &'static str) -> Walked<Kind> {
         self.query(node)?;
-        Ok(Kind::new(command, Class::Write))
+        Ok(Kind::writing(command))
     }
 }

@@ -134,6 +134,7 @@ impl<'t> Walk<'t> {
     /// `type(value)`, which is `value::type`; whether the name is that of a type.
     pub(super) fn casts_by_call(&mut self, name: &str, value: Option<Node<'t>>) -> Walked<bool> {
         let Some(schema) = self.type_in_path(name) else { return Ok(false) };
+        self.places_named_type(schema, name);
         if let Some(value) = value {
             self.cast_gives_type(&[name], value)?;
         }
@@ -172,6 +173,7 @@ impl<'t> Walk<'t> {
                 }
                 let (schema, objects) = self.schema(schema)?;
                 self.uses_schema(schema);
+                self.places_named_type(schema, name);
                 let element = name.trim_start_matches('_');
                 let known = [*name, element].iter().any(|name| {
                     objects.types.contains_key(*name) || objects.relations.contains_key(*name)
@@ -182,7 +184,10 @@ impl<'t> Walk<'t> {
                 undefined("42704", format!("type \"{schema}.{name}\" does not exist"))
             }
             [name] => match self.type_in_path(name) {
-                Some(_) => Ok(()),
+                Some(schema) => {
+                    self.places_named_type(schema, name);
+                    Ok(())
+                }
                 None => undefined("42704", format!("type \"{name}\" does not exist")),
             },
             _ => unsupported("A type's name has too many parts."),

@@ -9,6 +9,7 @@ use super::guarded::{is_system_schema, is_temporary_schema};
 use super::invoked::Use;
 use super::needs::{Needs, Target};
 use super::parameters::Parameters;
+use super::placed::Placed;
 use crate::sql::access::{Object, Operation};
 use crate::sql::catalog::{RelationKind, Schema};
 use crate::sql::statement::{Deferred, NotUnderstood};
@@ -175,6 +176,8 @@ pub(super) struct Walk<'t> {
     pub reads_temporary: bool,
     /// Whether the next SELECT with INTO is the one whose INTO has been read.
     pub takes_into: bool,
+    /// What binds it to a server.
+    pub placed: Placed,
     depth: usize,
     fuel: u64,
 }
@@ -198,6 +201,7 @@ impl<'t> Walk<'t> {
             makes_temporary: false,
             reads_temporary: false,
             takes_into: false,
+            placed: Placed::default(),
             depth: 0,
             fuel: FUEL,
         }
@@ -349,6 +353,7 @@ impl<'t> Walk<'t> {
             refuse_code(target)?;
             self.reads_temporary = true;
         }
+        self.places_relation(target);
         if target.relation.definition.is_some() {
             self.used(target)?;
         }

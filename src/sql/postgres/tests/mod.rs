@@ -8,6 +8,7 @@ mod kinds;
 mod messages;
 mod metamorphic;
 mod parameters;
+mod placement;
 mod properties;
 mod table;
 mod temporary;
