@@ -89,6 +89,7 @@ fn denied(denial: &Denial, facts: &Facts) -> Report {
         Some(Access::Privilege { columns: Columns::Named(_), .. }) => 1143,
         Some(
             Access::Privilege { object: Object::Relation(_), .. }
+            | Access::OneOf { object: Object::Relation(_), .. }
             | Access::Anything(Object::Relation(_)),
         ) => 1142,
         _ => 1227,
