@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Grant;
 use super::cover::{covers, missing};
 use super::snapshot::HeldGrants;
-use crate::sql::access::{Access, Operation};
+use crate::sql::access::Access;
 use crate::time::Timestamp;
 
 /// Leave to forward one statement. Only [`decide`] makes one.
@@ -50,15 +50,6 @@ pub struct Denial {
     pub ended: Option<EndedGrant>,
     /// Nobody knows what the caller holds.
     pub unknown: bool,
-}
-
-impl Denial {
-    /// Whether what is missing is one operation, on every object on which these accesses need it, and nothing else.
-    pub fn lacks_throughout(&self, operation: Operation, accesses: &[Access]) -> bool {
-        let of = |access: &&Access| matches!(access, Access::Privilege { operation: needed, .. } if *needed == operation);
-        let missing = self.missing.iter().filter(of).count();
-        missing == self.missing.len() && missing == accesses.iter().filter(of).count()
-    }
 }
 
 /// A grant that counts no more.
