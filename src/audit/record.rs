@@ -139,6 +139,13 @@ impl RelationUse {
                 columns: Vec::new(),
             });
         }
+        if let Access::OneOf { first, object: Object::Relation(name), .. } = access {
+            return Some(Self {
+                name: name.to_string().into(),
+                mode: first.keyword().to_ascii_lowercase().into(),
+                columns: Vec::new(),
+            });
+        }
         let Access::Privilege { operation, object, columns } = access else { return None };
         let (Object::Relation(name) | Object::Sequence(name)) = object else { return None };
         let columns = match columns {

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use super::Grant;
 use super::privilege::{Item, Level, Privilege};
-use crate::sql::access::{Access, Columns, Object, Operation};
+use crate::sql::access::{Access, Columns, Object, Operation, Reach as Of};
 use crate::sql::name::QualifiedName;
 
 /// Of one operation on one object.
@@ -58,7 +58,9 @@ fn reach<'a>(
             operation != Operation::BypassRowSecurity && contains(outer, object)
         }
         Item::Level(level) => {
-            contains_users(outer, object) && level_allows(*level, operation, object)
+            contains_users(outer, object)
+                && (level_allows(*level, operation, object)
+                    || locks_inside(outer, operation, object))
         }
         Item::Operation(held, Some(columns)) => {
             if *held == operation && outer == object {
@@ -86,6 +88,14 @@ const fn level_allows(level: Level, operation: Operation, object: &Object) -> bo
         | (Object::Sequence(_), Operation::Usage) => matches!(level, Level::Write | Level::Admin),
         _ => false,
     }
+}
+
+/// Every level on a schema or database has LOCK TABLES there, which counts on each table in it.
+const fn locks_inside(outer: &Object, operation: Operation, object: &Object) -> bool {
+    matches!(
+        (outer, operation, object),
+        (Object::Schema(_) | Object::Database, Operation::LockTables, Object::Relation(_))
+    )
 }
 
 /// Whether an operation on a schema or database means: on every such object in it.
@@ -199,14 +209,30 @@ pub(super) fn privileges_cover<'g>(
             Columns::Named(names) if !names.is_empty() => {
                 lacking(privileges, *operation, object, names).is_none()
             }
-            Columns::Named(_) | Columns::Any => items(privileges).any(|(privilege, item)| {
-                !matches!(reach(privilege, item, *operation, object), Reach::None)
-            }),
-            Columns::Whole => items(privileges).any(|(privilege, item)| {
-                matches!(reach(privilege, item, *operation, object), Reach::Whole)
-            }),
+            Columns::Named(_) | Columns::Any => some_cover(privileges, *operation, object, Of::Any),
+            Columns::Whole => some_cover(privileges, *operation, object, Of::Whole),
         },
+        Access::OneOf { first, others, object, reach } => {
+            let mut operations = std::iter::once(first).chain(*others);
+            operations.any(|it| some_cover(privileges.clone(), *it, object, *reach))
+        }
     }
+}
+
+/// Whether a privilege covers an operation on an object, or on some column of it where any is enough.
+fn some_cover<'g>(
+    privileges: impl Iterator<Item = &'g Privilege>,
+    operation: Operation,
+    object: &Object,
+    of: Of,
+) -> bool {
+    items(privileges).any(|(privilege, item)| {
+        let reached = reach(privilege, item, operation, object);
+        match of {
+            Of::Any => !matches!(reached, Reach::None),
+            Of::Whole => matches!(reached, Reach::Whole),
+        }
+    })
 }
 
 /// The part of an access that grants together do not cover; `None` when they cover it.

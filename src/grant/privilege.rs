@@ -209,6 +209,7 @@ impl Privilege {
             Access::Metadata => return None,
             Access::Admin(object) => (Item::Level(Level::Admin), object.clone()),
             Access::Anything(object) => (Item::Operation(Operation::Select, None), object.clone()),
+            Access::OneOf { first, object, .. } => (Item::Operation(*first, None), object.clone()),
             Access::OwnedSequence { operation, sequence, .. } => {
                 (Item::Operation(*operation, None), Object::Sequence(sequence.clone()))
             }

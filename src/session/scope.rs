@@ -130,7 +130,7 @@ impl Names for MysqlNames {
     }
 
     fn are_of(&self, catalog: &Self::Catalog) -> bool {
-        self.catalog.version == catalog.version
+        self.catalog.version == catalog.version && self.catalog.runs_as == catalog.runs_as
     }
 
     fn read(

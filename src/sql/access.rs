@@ -215,6 +215,15 @@ pub enum Columns {
     Named(BTreeSet<Box<str>>),
 }
 
+/// How much of an object one of several operations has to be held on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reach {
+    /// The object, or any column of it.
+    Any,
+    /// The object as a whole.
+    Whole,
+}
+
 /// One thing that a statement needs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
@@ -240,6 +249,17 @@ pub enum Access {
         /// The relation whose column owns it.
         owner: QualifiedName,
     },
+    /// Any one of several operations on an object, or on any column of it (MySQL).
+    OneOf {
+        /// What is asked for where none is held.
+        first: Operation,
+        /// What does as well.
+        others: &'static [Operation],
+        /// On what.
+        object: Object,
+        /// Whether the operation on some column is enough.
+        reach: Reach,
+    },
     /// Whatever is granted on this object, on something in it or on some of its columns: to see how it is
     /// made, or to enter it (MySQL).
     Anything(Object),
@@ -255,6 +275,7 @@ impl fmt::Display for Access {
             Self::OwnedSequence { operation, sequence, .. } => {
                 write!(f, "{} ON SEQUENCE {sequence}", operation.keyword())
             }
+            Self::OneOf { first, object, .. } => write!(f, "{} ON {object}", first.keyword()),
             Self::Anything(object) => write!(f, "SELECT ON {object}"),
             Self::Admin(object) => write!(f, "ADMIN ON {object}"),
             Self::Privilege { operation, object, columns } => {

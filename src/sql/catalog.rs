@@ -34,10 +34,10 @@ pub struct Catalog {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RunsAs {
     /// Somebody else's: the service account's without a second lock, or a `ddl-owner`'s. The server lets a
-    /// function's body do what that one may.
+    /// function's body do what that one may, and hides nothing from it.
     #[default]
     Other,
-    /// Those of a role of the principal's own, which the server holds to its grants.
+    /// Those of a role of the principal's own, an account on MySQL, which the server holds to its grants.
     OwnRole,
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{Mysql, Output, Product, mysql_client, products_available, run};
-use daypass::sql::access::{Access, Columns, Object, Operation};
+use daypass::sql::access::{Access, Columns, Object, Operation, Reach};
 use daypass::sql::mysql::catalog::Catalog;
 use daypass::sql::mysql::{CharacterSet, ParseLimits, ParseSettings, Scope, analyse};
 use daypass::sql::statement::{Class, Effect};
@@ -38,7 +38,7 @@ CREATE PROCEDURE p(x int, y int) SELECT 1;
 const REFUSALS: [&str; 8] = ["1044", "1045", "1142", "1143", "1227", "1345", "1370", "1698"];
 
 /// Where more is asked for than the server does, on purpose: what stands in the statement, and why.
-const STRICTER: [(&str, &str); 15] = [
+const STRICTER: [(&str, &str); 16] = [
     ("returning *", "MariaDB asks for INSERT of what is shown when it prepares the statement"),
     ("insert into v_secret (d) values (1) on duplicate", "likewise, of what a view's rows become"),
     ("lock tables v_invoker", "the columns that a view reads are asked for, not any"),
@@ -50,6 +50,7 @@ const STRICTER: [(&str, &str); 15] = [
     ("join t2 using (c) set", "likewise"),
     ("show triggers", "the server hides rows that the service account would see"),
     ("show processlist", "likewise"),
+    ("show user_statistics", "likewise"),
     ("explain for connection", "the server finds no such statement; with one it is refused"),
     ("load_file", "the server returns NULL instead of an error"),
     ("check table", "the server answers with a row instead of an error"),
@@ -179,7 +180,9 @@ fn cases(settings: &ParseSettings, catalog: &Catalog, texts: &[String]) -> (Vec<
         let admin = statement.accesses.iter().any(|it| matches!(it, Access::Admin(_)));
         // The servers let nobody grant in these, or not as is needed here.
         let system = statement.accesses.iter().any(|it| match it {
-            Access::Privilege { object, .. } | Access::Anything(object) => {
+            Access::Privilege { object, .. }
+            | Access::OneOf { object, .. }
+            | Access::Anything(object) => {
                 let system = ["information_schema", "performance_schema", "mysql", "sys"];
                 object.schema().is_some_and(|it| system.contains(&it))
             }
@@ -188,13 +191,13 @@ fn cases(settings: &ParseSettings, catalog: &Catalog, texts: &[String]) -> (Vec<
         if skipped || admin || system {
             continue;
         }
-        cases.push(Case {
+        cases.extend(choices(&statement.accesses).into_iter().map(|accesses| Case {
             text: text.trim_end_matches(';').to_owned(),
-            accesses: statement.accesses.to_vec(),
+            accesses,
             alone: statement.changes_catalog
                 || statement.class == Class::Ddl
                 || matches!(statement.command, "TRUNCATE TABLE" | "LOCK TABLES" | "XA"),
-        });
+        }));
     }
     (cases, refused)
 }
@@ -213,6 +216,9 @@ fn grant(access: &Access, catalog: &Catalog, role: &str) -> Option<String> {
     };
     match access {
         Access::Anything(object) => Some(format!("GRANT INSERT ON {} TO {role}", table(object)?)),
+        Access::Privilege { operation: Operation::LockTables, object, .. } => {
+            Some(format!("GRANT LOCK TABLES ON `{}`.* TO {role}", object.schema()?))
+        }
         Access::Privilege { operation, object, columns } => {
             let list = match (columns, object) {
                 (Columns::Named(names), _) => {
@@ -228,8 +234,31 @@ fn grant(access: &Access, catalog: &Catalog, role: &str) -> Option<String> {
             };
             Some(format!("GRANT {operation} {list} ON {} TO {role}", table(object)?))
         }
-        Access::Metadata | Access::OwnedSequence { .. } | Access::Admin(_) => None,
+        Access::Metadata
+        | Access::OwnedSequence { .. }
+        | Access::OneOf { .. }
+        | Access::Admin(_) => None,
     }
+}
+
+/// The same with one of the operations of which one is enough, each in its turn.
+fn choices(accesses: &[Access]) -> Vec<Vec<Access>> {
+    let count = accesses.iter().map(|access| match access {
+        Access::OneOf { others, .. } => others.len() + 1,
+        _ => 1,
+    });
+    let chosen = |turn: usize, access: &Access| {
+        let Access::OneOf { first, others, object, reach } = access else { return access.clone() };
+        let operations = [std::slice::from_ref(first), others].concat();
+        let operation = operations[turn % operations.len()];
+        let columns = match reach {
+            Reach::Any if operation.takes_columns() => Columns::Any,
+            Reach::Any | Reach::Whole => Columns::Whole,
+        };
+        Access::Privilege { operation, object: object.clone(), columns }
+    };
+    let turns = 0..count.max().unwrap_or(1);
+    turns.map(|turn| accesses.iter().map(|access| chosen(turn, access)).collect()).collect()
 }
 
 /// All of it, and all but one part: each access, each column.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::process::Command;
+use std::sync::Arc;
 
 use crate::held::{NOW, granted};
 use crate::house::House;
@@ -392,7 +393,7 @@ fn through(product: Product, locked: bool) {
     let direct = Door::direct(&house.server);
     let door = Door { port: house.daypass.mysql_port(), user: "alice", secret: &token, ..direct };
     run_tools(&door, locked);
-    replay_written(&house, &door);
+    replay_written(&house, &door, locked);
     let direct = if locked { Door { user: "reader", ..direct } } else { direct };
     let purged = (product == Product::Mysql).then_some("--set-gtid-purged=OFF");
     for options in [&["--no-tablespaces"][..], &["--single-transaction", "--no-tablespaces"]] {
@@ -439,8 +440,9 @@ fn run_tools(door: &Door<'_>, locked: bool) {
 }
 
 /// Those that cannot be run here are told what was decided.
-fn replay_written(house: &House, door: &Door<'_>) {
+fn replay_written(house: &House, door: &Door<'_>, locked: bool) {
     let (catalog, settings) = load(&house.server);
+    let catalog = if locked { Arc::new(catalog.for_own_accounts()) } else { catalog };
     for (name, text) in WRITTEN {
         let session = written(text);
         let decided = session.decide("READ ON SCHEMA shop", (&catalog, &settings));

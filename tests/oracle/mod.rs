@@ -129,7 +129,7 @@ pub fn grant(access: &Access, except: Option<&str>, catalog: &Catalog) -> Option
         Access::Metadata => return Some(String::new()),
         Access::Admin(object) => return own(object, catalog),
         // MySQL's.
-        Access::Anything(_) => return None,
+        Access::Anything(_) | Access::OneOf { .. } => return None,
         Access::OwnedSequence { operation, sequence, .. } => {
             return Some(format!("grant {} on sequence {sequence} to probe;", operation.keyword()));
         }

@@ -50,8 +50,8 @@ pub struct Tally {
     pub false_allows: Vec<String>,
     /// Refused though the server does not, by no rule.
     pub false_denials: Vec<String>,
-    /// The same by rule: how often.
-    pub by_rule: BTreeMap<&'static str, usize>,
+    /// The same by rule: what was denied, and what was said.
+    pub by_rule: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl Tally {
@@ -87,12 +87,17 @@ impl Tally {
         }
         let said = format!("{text} || {}", tested.message());
         match rules.iter().find(|rule| rule.pattern.is_match(&said)) {
-            Some(rule) => *self.by_rule.entry(rule.reason).or_default() += 1,
+            Some(rule) => self.by_rule.entry(rule.reason).or_default().push(said),
             None => self.false_denials.push(differ()),
         }
     }
 
-    /// Prints it, and fails if anything was let pass, or more than one in a hundred refused without a rule.
+    /// How often more is refused than the server refuses, by a rule or without one.
+    pub fn stricter(&self) -> usize {
+        self.false_denials.len() + self.by_rule.values().map(Vec::len).sum::<usize>()
+    }
+
+    /// Prints it, each statement of a rule where `LOCKS_LIST` is set, and fails if anything was let pass, or more than one in a hundred refused without a rule.
     pub fn judge(&self, name: &str) {
         println!(
             "{name}: {} compared; {} refused by both, {} allowed by both; {} false allows, {} false denials, \
@@ -102,10 +107,12 @@ impl Tally {
             self.allowed,
             self.false_allows.len(),
             self.false_denials.len(),
-            self.by_rule.values().sum::<usize>(),
+            self.stricter() - self.false_denials.len(),
         );
-        for (reason, count) in &self.by_rule {
-            println!("  by rule {count}: {reason}");
+        let lists = std::env::var_os("LOCKS_LIST").is_some();
+        for (reason, found) in &self.by_rule {
+            println!("  by rule {}: {reason}", found.len());
+            found.iter().filter(|_| lists).for_each(|said| println!("    {said}"));
         }
         for line in &self.false_denials {
             println!("  false denial {line}");

@@ -114,6 +114,10 @@ impl Service {
         wish: &Explain,
     ) -> Result<Analysis, ControlError> {
         let catalog = catalog(&database.catalogs).await?;
+        let catalog = match self.served(&wish.database)?.runs_as {
+            RunsAs::Other => catalog,
+            RunsAs::OwnRole => Arc::new(catalog.for_own_accounts()),
+        };
         let unread = || ControlError::unavailable("the database's settings cannot be read now");
         let facts = database.catalogs.facts().ok_or_else(unread)?;
         let begins_in = wish.search_path.as_deref().or(database.primary.schema.as_deref());

@@ -7,7 +7,7 @@ use crate::grant::Revocation;
 use crate::grant::fixture::{at, grant};
 use crate::grant::privilege::{Item, Level, Privilege, parse, parse_list};
 use crate::sql::Engine;
-use crate::sql::access::{Columns, Object, Operation};
+use crate::sql::access::{Columns, Object, Operation, Reach};
 use crate::sql::name::QualifiedName;
 
 /// An access, written as the privilege that it needs. `SELECT (*)` is any column; `OWNED s.t` after a
@@ -39,11 +39,46 @@ fn access(text: &str) -> Access {
     }
 }
 
-/// Whether MySQL's privileges let one see that something is there.
-fn sees(privileges: &str, object: Object) -> bool {
+/// What MySQL's privileges come to.
+fn decide_mysql(privileges: &str, access: &Access) -> Decision {
     let privileges = parse_list(privileges, Engine::Mysql, "shop").unwrap();
     let held = held([Grant { privileges, ..grant("g_1", "SELECT ON s.t", 0, 60) }]);
-    matches!(decide([Access::Anything(object)].iter(), &held, at(1)), Decision::Allow(_))
+    decide([access].into_iter(), &held, at(1))
+}
+
+/// Whether MySQL's privileges let one see that something is there.
+fn sees(privileges: &str, object: Object) -> bool {
+    matches!(decide_mysql(privileges, &Access::Anything(object)), Decision::Allow(_))
+}
+
+#[test]
+fn one_of_several_operations_is_enough_and_the_first_is_asked_for() {
+    let needed = |reach| Access::OneOf {
+        first: Operation::Update,
+        others: &[Operation::Delete, Operation::LockTables],
+        object: Object::Relation(QualifiedName::new("crm", "orders")),
+        reach,
+    };
+    for (privileges, whole, any) in [
+        ("UPDATE ON crm.orders", true, true),
+        ("DELETE ON crm.orders", true, true),
+        ("UPDATE (id) ON crm.orders", false, true),
+        ("LOCK TABLES ON SCHEMA crm", true, true),
+        ("READ ON SCHEMA crm", true, true),
+        ("READ ON crm.orders", false, false),
+        ("WRITE ON crm.orders", true, true),
+        ("SELECT, INSERT ON crm.orders", false, false),
+        ("UPDATE, DELETE ON crm.items", false, false),
+    ] {
+        for (reach, expected) in [(Reach::Whole, whole), (Reach::Any, any)] {
+            let decision = decide_mysql(privileges, &needed(reach));
+            assert_eq!(matches!(decision, Decision::Allow(_)), expected, "{privileges} {reach:?}");
+        }
+    }
+    let Decision::Deny(denial) = decide_mysql("READ ON crm.orders", &needed(Reach::Any)) else {
+        panic!("it is denied")
+    };
+    assert_eq!(denial.message(Engine::Mysql), "no live grant allows UPDATE ON crm.orders");
 }
 
 #[test]

@@ -293,6 +293,8 @@ fn preparable(statements: &[Statement]) -> Result<&Statement, Refusal> {
         | Effect::Reading { .. }
         | Effect::CreateTemporary(_)
         | Effect::DropTables(_)
+        | Effect::UseDatabase(_)
+        | Effect::LoadLocal(_)
         | Effect::Call(_) => Ok(only),
         _ => Err(unsupported(format!("{} cannot be prepared", only.command))),
     }

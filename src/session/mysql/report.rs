@@ -121,6 +121,7 @@ fn code_for(missing: &[Access]) -> u16 {
         Some(Access::Privilege { columns: Columns::Named(_), .. }) => 1143,
         Some(
             Access::Privilege { object: Object::Relation(_), .. }
+            | Access::OneOf { object: Object::Relation(_), .. }
             | Access::Anything(Object::Relation(_)),
         ) => 1142,
         _ => 1227,

@@ -338,7 +338,7 @@ fn alone(statements: &[Statement]) -> Option<Refusal> {
     let what = |statement: &Statement| match &statement.effect {
         Effect::Kill { .. } => Some("KILL"),
         // The number of its results is known to nobody.
-        Effect::None if statement.command == "EXECUTE IMMEDIATE" => Some("EXECUTE IMMEDIATE"),
+        _ if statement.command == "EXECUTE IMMEDIATE" => Some("EXECUTE IMMEDIATE"),
         Effect::Prepare(_) => Some("PREPARE"),
         _ => None,
     };

@@ -84,7 +84,10 @@ fn runs_code(more: &[Access]) -> bool {
     more.iter().any(|access| match access {
         Access::Admin(_) => true,
         Access::Privilege { object, .. } => matches!(object, Object::Function { .. }),
-        Access::Metadata | Access::OwnedSequence { .. } | Access::Anything(_) => false,
+        Access::Metadata
+        | Access::OwnedSequence { .. }
+        | Access::OneOf { .. }
+        | Access::Anything(_) => false,
     })
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::sql::catalog::RunsAs;
+
 /// Everything that the analyser may resolve a name to.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
@@ -12,12 +14,22 @@ pub struct Catalog {
     pub databases: HashMap<Box<str>, Arc<Database>>,
     /// Loadable functions (`mysql.func`), in lower case. They stand before stored ones.
     pub loadable: HashSet<Box<str>>,
+    /// With whose rights statements run, and from whom the server hides what it shows to others.
+    pub runs_as: RunsAs,
 }
 
 impl Catalog {
     /// Whether both say the same, whatever their versions.
     pub fn same_content(&self, other: &Self) -> bool {
-        self.databases == other.databases && self.loadable == other.loadable
+        self.databases == other.databases
+            && self.loadable == other.loadable
+            && self.runs_as == other.runs_as
+    }
+
+    /// The same names as sessions meet them that are accounts of their principals' own.
+    #[must_use]
+    pub fn for_own_accounts(&self) -> Self {
+        Self { runs_as: RunsAs::OwnRole, ..self.clone() }
     }
 }
 

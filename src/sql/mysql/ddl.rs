@@ -6,6 +6,7 @@
 
 use super::lexer::Kind as TokenKind;
 use super::parser::{Parsed, Parser, unsupported};
+use super::programs::Definer;
 use super::resolve::{Bound, Resolver};
 use super::statement::Kind;
 use super::tree::Name;
@@ -87,6 +88,10 @@ impl Parser<'_> {
             return Ok(kind);
         }
         self.at = start;
+        if let Some(kind) = self.create_program(replace, resolver)? {
+            return Ok(kind);
+        }
+        self.at = start;
         let role = self.is_any(&["USER", "ROLE"]);
         self.everything("CREATE", if role { Kind::role } else { Kind::ddl }, resolver)
     }
@@ -108,19 +113,13 @@ impl Parser<'_> {
                 if !self.eat_any(&["DEFINER", "INVOKER"]) {
                     return self.wrong();
                 }
-            } else if self.is("DEFINER") && self.sign_at(1, b'=') {
-                self.at += 2;
-                definer = true;
-                if self.eat_any(&["CURRENT_USER", "CURRENT_ROLE"]) {
-                    if self.eat_sign(b'(') {
-                        self.expect_sign(b')')?;
-                    }
-                } else {
-                    self.at += 1;
-                    self.eat_kind(TokenKind::UserVariable);
-                }
             } else {
-                break;
+                match self.definer()? {
+                    Definer::Unsaid => break,
+                    // That is the service account.
+                    Definer::CurrentUser if resolver.is_own_account() => {}
+                    Definer::CurrentUser | Definer::Other => definer = true,
+                }
             }
         }
         if !self.eat("VIEW") {
@@ -170,7 +169,7 @@ impl Parser<'_> {
             self.at += if in_parentheses { 2 } else { 1 };
             let source = self.table()?;
             if let Bound::Relation(relation) = resolver.table(&source, None)?.bound {
-                resolver.needs.whole(Operation::Select, Object::Relation(relation));
+                resolver.needs.any(Operation::Select, Object::Relation(relation));
             }
             if in_parentheses {
                 self.expect_sign(b')')?;
@@ -227,6 +226,10 @@ impl Parser<'_> {
                 self.at += 1;
                 continue;
             }
+            // It is the table's own.
+            if self.eat_any(&["DISCARD TABLESPACE", "IMPORT TABLESPACE"]) {
+                continue;
+            }
             if self.is_any(&REACHING) || self.is("NEXT") && self.is_at(1, "VALUE") {
                 return unsupported(
                     "A table's definition reaches elsewhere in a way that is not read here.",
@@ -252,7 +255,10 @@ impl Parser<'_> {
         if self.eat("TABLE") {
             self.eat("IF EXISTS");
             let name = self.table()?;
-            self.existing(&name, &[Operation::Alter], resolver)?;
+            // It is DROP that both servers ask for then, and nothing else.
+            if !self.are("TRUNCATE PARTITION") {
+                self.existing(&name, &[Operation::Alter], resolver)?;
+            }
             self.alterations(&name, resolver)?;
             return Ok(Kind::ddl("ALTER TABLE"));
         }
@@ -270,6 +276,9 @@ impl Parser<'_> {
             return Ok(Kind { command: "ALTER VIEW", ..kind });
         }
         self.at = start;
+        if let Some(kind) = self.alter_routine(resolver)? {
+            return Ok(kind);
+        }
         let role = self.is("USER");
         self.everything("ALTER", if role { Kind::role } else { Kind::ddl }, resolver)
     }
@@ -379,7 +388,7 @@ impl Parser<'_> {
             if function && resolver.scope.catalog.loadable.contains(&*name.name) {
                 resolver.needs.admin(Object::Database);
             }
-            if !self.mariadb() {
+            if !self.mariadb() && !resolver.is_own_account() {
                 // MySQL guards what accounts with SYSTEM_USER made, and whose a routine is is not known here.
                 resolver.needs.admin(Object::Database);
             }
@@ -391,6 +400,9 @@ impl Parser<'_> {
             };
             resolver.needs.whole(Operation::AlterRoutine, object);
             return Ok(Kind::ddl("DROP ROUTINE"));
+        }
+        if let Some(kind) = self.drop_program(resolver)? {
+            return Ok(kind);
         }
         let role = self.is_any(&["USER", "ROLE"]);
         self.everything("DROP", if role { Kind::role } else { Kind::ddl }, resolver)
@@ -436,6 +448,9 @@ impl Parser<'_> {
         if self.eat("FLUSH") {
             self.skip_words(&["NO_WRITE_TO_BINLOG", "LOCAL"]);
             resolver.needs.whole(Operation::Reload, Object::Database);
+            if self.eat_any(&["TABLES", "TABLE"]) {
+                return self.flush_tables(resolver);
+            }
             self.at += 1;
             if !self.done() {
                 resolver.needs.admin(Object::Database);
@@ -443,7 +458,14 @@ impl Parser<'_> {
             }
             return Ok(Kind::new("FLUSH", crate::sql::statement::Class::Misc));
         }
-        let writes = self.is_any(&["ANALYZE", "OPTIMIZE", "REPAIR"]);
+        // On the table or on any column of it; for CHECK anything is enough to both servers.
+        let needed: &[Operation] = if self.is("CHECK") {
+            &[]
+        } else if self.is("CHECKSUM") {
+            &[Operation::Select]
+        } else {
+            &[Operation::Select, Operation::Insert]
+        };
         let analyze = self.is("ANALYZE");
         self.at += 1;
         self.skip_words(&["NO_WRITE_TO_BINLOG", "LOCAL"]);
@@ -456,9 +478,18 @@ impl Parser<'_> {
         }
         self.list(|it| {
             let name = it.table()?;
-            let needed: &[Operation] =
-                if writes { &[Operation::Select, Operation::Insert] } else { &[Operation::Select] };
-            it.existing(&name, needed, resolver)
+            let Bound::Relation(relation) = resolver.table(&name, None)?.bound else {
+                return Ok(());
+            };
+            resolver.through(&relation)?;
+            let object = Object::Relation(relation);
+            if needed.is_empty() {
+                resolver.needs.anything(object.clone());
+            }
+            for operation in needed {
+                resolver.needs.any(*operation, object.clone());
+            }
+            Ok(())
         })?;
         // Options and names of columns; nothing that a query could stand in.
         while !self.done() {
@@ -472,9 +503,29 @@ impl Parser<'_> {
     }
 }
 
+impl Parser<'_> {
+    /// `FLUSH TABLES [table, …] [WITH READ LOCK | FOR EXPORT]`
+    fn flush_tables(&mut self, resolver: &mut Resolver<'_>) -> Parsed<Kind> {
+        let mut names = Vec::new();
+        if !self.done() && !self.are("WITH READ LOCK") {
+            names = self.list(Self::table)?;
+        }
+        let locks = self.eat("WITH READ LOCK") || !names.is_empty() && self.eat("FOR EXPORT");
+        for name in names.iter().filter(|_| locks) {
+            if let Bound::Relation(relation) = resolver.table(name, None)?.bound {
+                let schema = Object::Schema(relation.schema.clone());
+                resolver.needs.whole(Operation::LockTables, schema);
+                resolver.through(&relation)?;
+                resolver.needs.any(Operation::Select, Object::Relation(relation));
+            }
+        }
+        Ok(Kind::new("FLUSH", crate::sql::statement::Class::Misc))
+    }
+}
+
 /// MySQL lets only SYSTEM_USER drop a view whose definer has that, and whose a view is is not known here.
 fn guarded_by_definer(parser: &Parser<'_>, resolver: &mut Resolver<'_>, name: &QualifiedName) {
-    if !parser.mariadb() && resolver.view(name).is_some() {
+    if !parser.mariadb() && !resolver.is_own_account() && resolver.view(name).is_some() {
         resolver.needs.admin(Object::Database);
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! After `insert_precheck`, `multi_update_precheck` and `multi_delete_precheck` of `sql_parse.cc`.
 
-use super::catalog::Security;
 use super::lexer::Kind;
 use super::parser::{Parsed, Parser, unsupported};
 use super::resolve::{Bound, Level, Resolver, Table, Use, is_called};
@@ -283,28 +282,31 @@ impl Parser<'_> {
         columns: &[ColumnName],
         resolver: &mut Resolver<'_>,
     ) -> Parsed<()> {
+        resolver.updates = true;
         resolver.from(from, &[])?;
+        resolver.updates = false;
         let Some(level) = resolver.levels.last() else { return Ok(()) };
-        let mut written = Vec::new();
-        for column in columns {
-            let named = |table: &&Table| match &column.table {
+        let is_written = |table: &Table| {
+            columns.iter().any(|column| match &column.table {
                 Some(name) => is_called(table, name),
                 None => {
                     let known = table.columns.as_ref();
                     known.is_none_or(|list| list.iter().any(|(name, _)| *name == column.column))
                 }
-            };
-            let found = level.tables.iter().filter(named);
-            written.extend(found.filter_map(|table| match &table.bound {
-                Bound::Relation(relation) => Some(relation.clone()),
-                Bound::Partly(..) | Bound::Free => None,
-            }));
+            })
+        };
+        let mut found = Vec::new();
+        for table in &level.tables {
+            if let Bound::Relation(relation) = &table.bound {
+                found.push((relation.clone(), is_written(table)));
+            }
         }
-        for relation in written {
-            if resolver.view(&relation) == Some(Security::Invoker) {
+        for (relation, written) in found {
+            if written && resolver.is_read_only(&relation) {
                 return invoker(&relation);
             }
-            resolver.needs.any(Operation::Update, Object::Relation(relation));
+            let operation = if written { Operation::Update } else { Operation::Select };
+            resolver.needs.any(operation, Object::Relation(relation));
         }
         Ok(())
     }
@@ -404,7 +406,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// LOAD DATA, behind its first two words.
+    /// LOAD DATA and LOAD XML, behind their first two words.
     pub(super) fn load_data(&mut self, resolver: &mut Resolver<'_>) -> Parsed<Loaded> {
         self.skip_words(&["LOW_PRIORITY", "CONCURRENT"]);
         let local = self.eat("LOCAL");
@@ -423,6 +425,9 @@ impl Parser<'_> {
             self.character_set()?;
         }
         self.file_format()?;
+        if self.eat("ROWS IDENTIFIED BY") {
+            self.string()?;
+        }
         if self.eat("IGNORE")
             && (self.eat_kind(Kind::Number).is_none() || !self.eat_any(&["LINES", "ROWS"]))
         {
@@ -488,7 +493,7 @@ fn target(
             return Ok((table, None));
         }
     };
-    if resolver.view(&relation) == Some(Security::Invoker) {
+    if resolver.is_read_only(&relation) {
         return invoker(&relation);
     }
     if resolver.explains {
@@ -515,7 +520,7 @@ fn delete_from(resolver: &mut Resolver<'_>, name: &Name) -> Parsed<()> {
     }
     match found {
         Some(Some(relation)) => {
-            if resolver.view(&relation) == Some(Security::Invoker) {
+            if resolver.is_read_only(&relation) {
                 return invoker(&relation);
             }
             resolver.needs.whole(Operation::Delete, Object::Relation(relation));

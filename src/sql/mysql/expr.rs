@@ -147,6 +147,11 @@ impl Parser<'_> {
                 }
                 self.expect_sign(b'}')
             }
+            // `.table.column` is of the default database.
+            Some(Kind::Sign(b'.')) if self.name_at(1) && self.sign_at(2, b'.') => {
+                self.at += 1;
+                self.column_name().map(|name| found.push(Mention::Column(name)))
+            }
             Some(Kind::Word) => self.word_operand(found),
             Some(Kind::Quoted) => self.column_or_call(found),
             _ => self.wrong(),

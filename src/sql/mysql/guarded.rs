@@ -1,6 +1,7 @@
 //! The server's own databases: what of them everybody may read.
 
 use super::settings::Flavour;
+use crate::sql::catalog::RunsAs;
 
 /// Databases whose names have no case, and whose tables are the server's.
 pub(super) const SYSTEM: [&str; 4] = ["information_schema", "performance_schema", "mysql", "sys"];
@@ -63,8 +64,18 @@ pub(super) enum Reading {
     Select,
 }
 
+/// Tables of `information_schema` that the server refuses to whoever lacks PROCESS, or shows nothing of; the rest it
+/// shows in part.
+fn is_of_process(table: &str) -> bool {
+    table.starts_with("innodb_")
+}
+
 /// What reading a table of one of [`SYSTEM`] takes.
-pub(super) fn reading(database: &str, table: &str, flavour: Flavour) -> Reading {
+pub(super) fn reading(
+    (database, table): (&str, &str),
+    flavour: Flavour,
+    runs_as: RunsAs,
+) -> Reading {
     let open = match database {
         "information_schema" => NAMES.contains(&table),
         "performance_schema" => {
@@ -82,6 +93,9 @@ pub(super) fn reading(database: &str, table: &str, flavour: Flavour) -> Reading 
             Flavour::MariaDb => Reading::Free,
             Flavour::MySql => Reading::Process,
         },
+        ("information_schema", _) if is_of_process(table) => Reading::Process,
+        // Each account sees what it may.
+        ("information_schema", _) if runs_as == RunsAs::OwnRole => Reading::Free,
         ("information_schema", _) => {
             let found = DEFINITIONS.iter().find(|(name, _)| *name == table);
             found.map_or(Reading::Select, |(_, columns)| Reading::Definitions(columns))

@@ -13,6 +13,7 @@ mod guarded;
 mod lexer;
 mod needs;
 mod parser;
+mod programs;
 mod query;
 mod resolve;
 mod same;
@@ -22,6 +23,7 @@ mod settings;
 mod show;
 mod statement;
 mod tree;
+mod views;
 mod words;
 
 use std::collections::HashSet;

@@ -195,6 +195,11 @@ impl<'t> Parser<'t> {
 
     /// `[database.]name`, as compared.
     pub(super) fn table(&mut self) -> Parsed<Name> {
+        // `.name` is in the default database.
+        if self.eat_sign(b'.') {
+            let name = self.name()?;
+            return Ok(Name { database: None, name: self.folded(name)? });
+        }
         let first = self.name()?;
         let first = self.folded(first)?;
         if !self.eat_sign(b'.') {

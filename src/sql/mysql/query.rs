@@ -225,18 +225,27 @@ impl Parser<'_> {
         if self.eat("OFFSET") || self.is("FETCH") {
             return unsupported("OFFSET and FETCH without LIMIT are not read here.");
         }
+        if self.mariadb() && self.eat("PROCEDURE ANALYSE") {
+            // It says what the result is like, and takes limits.
+            self.expect_sign(b'(')?;
+            while !self.eat_sign(b')') {
+                if self.eat_kind(Kind::Number).is_none() && !self.eat_sign(b',') {
+                    return self.wrong();
+                }
+            }
+        }
         self.into(query)?;
         loop {
             let lock = if self.eat("FOR UPDATE") {
-                Lock::Update
-            } else if self.eat("FOR SHARE") || self.eat("LOCK IN SHARE MODE") {
+                Lock::Update(self.locked()?)
+            } else if self.eat("FOR SHARE") {
+                self.locked()?;
+                Lock::Share
+            } else if self.eat("LOCK IN SHARE MODE") {
                 Lock::Share
             } else {
                 break;
             };
-            if self.is("OF") {
-                return unsupported("FOR UPDATE OF is not read here.");
-            }
             if self.eat("WAIT") && self.eat_kind(Kind::Number).is_none() {
                 return self.wrong();
             }
@@ -246,6 +255,17 @@ impl Parser<'_> {
             }
         }
         self.into(query)
+    }
+
+    /// `[OF table, …]`, of MySQL.
+    fn locked(&mut self) -> Parsed<Vec<Box<str>>> {
+        if self.mariadb() || !self.eat("OF") {
+            return Ok(Vec::new());
+        }
+        self.list(|it| {
+            let name = it.name()?;
+            it.folded(name)
+        })
     }
 
     /// The elements of ORDER BY.
@@ -365,6 +385,13 @@ impl Parser<'_> {
                 Held::Query(query) => self.derived(query, false),
                 Held::Sources(list) => Ok(SourceKind::Nested(list)),
             };
+        }
+        // `{oj …}` of ODBC: the word is any, and stands for nothing.
+        if self.eat_sign(b'{') {
+            self.name()?;
+            let joined = self.deeper(Self::joined)?;
+            self.expect_sign(b'}')?;
+            return Ok(SourceKind::Nested(vec![joined]));
         }
         if !self.mariadb() && self.eat("LATERAL") {
             self.expect_sign(b'(')?;

@@ -4,7 +4,6 @@
 //! in some clauses), what either reading needs is needed: never less.
 
 use super::Scope;
-use super::catalog::{Security, TableKind};
 use super::guarded::{Reading, SYSTEM, reading};
 use super::needs::Needs;
 use super::parser::{Parsed, unsupported};
@@ -13,12 +12,9 @@ use super::tree::{
     ColumnName, Into, Item, Joined, Lock, Mention, Mentions, Name, Needed, Operand, Ordered, Query,
     Select, SourceKind,
 };
-use crate::sql::access::{Object, Operation};
+use crate::sql::access::{Object, Operation, Reach};
 use crate::sql::name::QualifiedName;
 use crate::sql::statement::NotUnderstood;
-
-/// Deepest chain of views that run with their caller's rights.
-const VIEWS_MAX: usize = 16;
 
 /// Names of columns; `None` where they are not known.
 pub(super) type Names = Option<Vec<Box<str>>>;
@@ -102,11 +98,13 @@ pub(super) struct Resolver<'a> {
     pub needs: Needs,
     /// From the outermost scope in.
     pub levels: Vec<Level>,
-    ctes: Vec<(Box<str>, Names)>,
+    pub(super) ctes: Vec<(Box<str>, Names)>,
     /// Names of CTEs that MariaDB sees before they stand there and MySQL does not.
     ahead: Vec<Box<str>>,
     /// Views between the statement and what is read now.
-    views: usize,
+    pub(super) views: usize,
+    /// The tables of FROM are those of an UPDATE, of which some may only be written.
+    pub(super) updates: bool,
     /// What the statement shows is how views are made.
     pub explains: bool,
     /// Whether a name was looked up in the catalog.
@@ -138,6 +136,7 @@ impl<'a> Resolver<'a> {
             ctes: Vec::new(),
             ahead: Vec::new(),
             views: 0,
+            updates: false,
             explains: false,
             resolved: false,
         }
@@ -195,7 +194,9 @@ impl<'a> Resolver<'a> {
         if SYSTEM.contains(&&*found.schema) {
             let object = Object::Relation(found.clone());
             let flavour = self.scope.settings.server.flavour;
-            let bound = match (reading(&found.schema, &found.name, flavour), &columns) {
+            let runs_as = self.scope.catalog.runs_as;
+            let read = reading((&found.schema, &found.name), flavour, runs_as);
+            let bound = match (read, &columns) {
                 (Reading::Free, _) => {
                     self.needs.metadata();
                     Bound::Free
@@ -226,51 +227,10 @@ impl<'a> Resolver<'a> {
         Ok(Table { alias, database, bound: Bound::Relation(found), columns })
     }
 
-    /// Whether a relation is a view, and whose rights it has.
-    pub(super) fn view(&self, name: &QualifiedName) -> Option<Security> {
-        let database = self.scope.catalog.databases.get(&*name.schema)?;
-        match &database.tables.get(&*name.name)?.kind {
-            TableKind::View(view) => Some(view.security),
-            TableKind::Base => None,
-        }
-    }
-
-    /// What a view needs beyond the privilege on itself.
-    pub(super) fn through(&mut self, name: &QualifiedName) -> Parsed<()> {
-        let Some(security) = self.view(name) else { return Ok(()) };
-        if self.explains {
-            self.needs.whole(Operation::ShowView, Object::Relation(name.clone()));
-        } else if security == Security::Definer {
-            return Ok(());
-        }
-        let database = self.scope.catalog.databases.get(&*name.schema);
-        let table = database.and_then(|it| it.tables.get(&*name.name));
-        let query = match table.map(|it| &it.kind) {
-            Some(TableKind::View(view)) => view.query.as_deref(),
-            _ => None,
-        };
-        let Some(query) = query else {
-            return unsupported(format!(
-                "The view {name} has the rights of whoever uses it, and its definition is not known."
-            ));
-        };
-        if self.views >= VIEWS_MAX {
-            return unsupported("Views stand on views deeper than is read here.");
-        }
-        let levels = std::mem::take(&mut self.levels);
-        let ctes = std::mem::take(&mut self.ctes);
-        self.views += 1;
-        let scope = self.scope;
-        let read = super::with_view(query, scope, |query| self.query(query).map(drop));
-        self.views -= 1;
-        self.levels = levels;
-        self.ctes = ctes;
-        read
-    }
-
     /// A query, in the scopes there are: the names of its columns.
     pub(super) fn query(&mut self, query: &Query) -> Parsed<Names> {
         let (ctes, ahead) = (self.ctes.len(), self.ahead.len());
+        let updates = std::mem::take(&mut self.updates);
         self.with(query)?;
         if query.into == Into::File {
             self.needs.whole(Operation::File, Object::Database);
@@ -318,6 +278,7 @@ impl<'a> Resolver<'a> {
         }
         self.ctes.truncate(ctes);
         self.ahead.truncate(ahead);
+        self.updates = updates;
         Ok(names)
     }
 
@@ -486,11 +447,16 @@ impl<'a> Resolver<'a> {
         let table = self.table(name, alias)?;
         if let Bound::Relation(relation) = &table.bound {
             let relation = relation.clone();
-            self.needs.any(Operation::Select, Object::Relation(relation.clone()));
-            // MySQL asks for one of UPDATE, DELETE and LOCK TABLES; MariaDB for none.
+            let object = || Object::Relation(relation.clone());
+            if !self.updates {
+                self.needs.any(Operation::Select, object());
+            }
+            // MySQL asks for one of these, and MariaDB for none.
             let mysql = self.scope.settings.server.flavour == super::Flavour::MySql;
-            if mysql && locks.contains(&Lock::Update) {
-                self.needs.any(Operation::Update, Object::Relation(relation.clone()));
+            if mysql && locks.iter().any(|lock| lock.is_for_update_of(&table.alias)) {
+                const LOCKING: (Operation, &[Operation]) =
+                    (Operation::Update, &[Operation::Delete, Operation::LockTables]);
+                self.needs.one_of(LOCKING, object(), Reach::Any);
             }
             self.through(&relation)?;
         }
@@ -590,13 +556,17 @@ impl<'a> Resolver<'a> {
                 Mention::Column(name) | Mention::Default(name) => {
                     self.column(name, Use::Read)?;
                 }
-                Mention::Inserted(_) => {
-                    return unsupported("VALUES(column) stands in ON DUPLICATE KEY UPDATE only.");
+                // Elsewhere than in ON DUPLICATE KEY UPDATE it is NULL.
+                Mention::Inserted(column) => {
+                    let name = ColumnName { table: None, column: column.clone() };
+                    self.column(&name, Use::Read)?;
                 }
                 Mention::Query(query) => {
                     self.query(query)?;
                 }
                 Mention::Function(name) => self.function(name)?,
+                // Without the right the server answers NULL.
+                Mention::Reads(Needed::File) if self.is_own_account() => self.needs.metadata(),
                 Mention::Reads(Needed::File) => self.needs.whole(Operation::File, Object::Database),
                 Mention::Sequence { name, advances } => {
                     let table = self.table(name, None)?;
@@ -632,10 +602,7 @@ impl<'a> Resolver<'a> {
                 position: None,
             });
         };
-        if routine.security == Security::Invoker {
-            // Its body would run with the service account's rights, not with the caller's.
-            self.needs.admin(Object::Database);
-        }
+        self.invokes(routine.security);
         let object = Object::Function { name: found, arguments: "".into() };
         self.needs.whole(Operation::Execute, object);
         Ok(())
@@ -678,7 +645,28 @@ impl<'a> Resolver<'a> {
                 return Ok(());
             }
         }
+        if !known && &*name.column == "_rowid" {
+            return self.row_number(name);
+        }
         if known { Ok(()) } else { unknown_column(name) }
+    }
+
+    /// `_rowid` is another name of a key's column. The servers look for a right on a column called so: on no other.
+    fn row_number(&mut self, name: &ColumnName) -> Parsed<()> {
+        let Some(level) = self.levels.last() else { return unknown_column(name) };
+        for table in &level.tables {
+            if name.table.as_ref().is_some_and(|wanted| !is_called(table, wanted)) {
+                continue;
+            }
+            match &table.bound {
+                Bound::Relation(relation) => {
+                    let object = Object::Relation(relation.clone());
+                    self.needs.whole(Operation::Select, object);
+                }
+                Bound::Partly(..) | Bound::Free => return unknown_column(name),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,5 @@
 //! Transactions, CALL, KILL, LOCK TABLES, HANDLER and EXPLAIN.
 
-use super::catalog::Security;
 use super::lexer::Kind as TokenKind;
 use super::parser::{Parsed, Parser, unsupported};
 use super::resolve::{Bound, Level, Resolver};
@@ -117,10 +116,7 @@ impl Parser<'_> {
                 position: None,
             });
         };
-        if routine.security == Security::Invoker {
-            // Its body would run with the service account's rights, not with the caller's.
-            resolver.needs.admin(Object::Database);
-        }
+        resolver.invokes(routine.security);
         resolver.needs.whole(Operation::Execute, Object::Procedure(found));
         Ok(Kind::new("CALL", Class::Function))
     }

@@ -56,6 +56,11 @@ impl Parser<'_> {
         if self.is("PASSWORD") {
             return self.everything("SET PASSWORD", Kind::role, resolver);
         }
+        if self.eat("ROLE NONE") {
+            // Less than before, and for the session alone.
+            resolver.needs.metadata();
+            return Ok(Kind::new("SET ROLE", Class::Role));
+        }
         if self.is("ROLE") || self.are("DEFAULT ROLE") {
             return self.everything("SET ROLE", Kind::role, resolver);
         }

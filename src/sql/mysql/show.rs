@@ -1,11 +1,12 @@
 //! SHOW.
 
 use super::lexer::Kind as TokenKind;
+use super::needs::ON_TABLE;
 use super::parser::{Parsed, Parser, unsupported};
 use super::resolve::{Bound, Level, Resolver, Table};
 use super::statement::Kind;
 use super::tree::Name;
-use crate::sql::access::{Object, Operation};
+use crate::sql::access::{Object, Operation, Reach};
 use crate::sql::statement::Class;
 
 /// What everybody may see, with LIKE or WHERE behind it.
@@ -79,20 +80,37 @@ impl Parser<'_> {
             return self.filter(resolver);
         }
         if self.is_any(&["TRIGGERS", "EVENTS"]) {
-            let needed = self.definitions_of();
+            let events = self.is("EVENTS");
             self.at += 1;
             let name = Name { database: self.of_database()?, name: "".into() };
             let database = resolver.qualify(&name)?.schema;
-            resolver.needs.whole(needed, Object::Schema(database));
+            if events {
+                resolver.needs.whole(Operation::Event, Object::Schema(database));
+            } else {
+                resolver.triggers(database);
+            }
             return self.filter(resolver);
         }
-        if self.eat("PROCESSLIST") {
-            resolver.needs.whole(Operation::Process, Object::Database);
+        if self.eat_any(&["PROCESSLIST", "USER_STATISTICS", "CLIENT_STATISTICS"]) {
+            // Its own alone to whoever lacks it.
+            if resolver.is_own_account() {
+                resolver.needs.metadata();
+            } else {
+                resolver.needs.whole(Operation::Process, Object::Database);
+            }
             return Ok(());
         }
-        if self.is("GRANTS") {
-            // They are the service account's, not the caller's.
-            resolver.needs.admin(Object::Database);
+        if self.eat("GRANTS") {
+            let own = self.done() || self.eat("FOR CURRENT_USER");
+            if own && self.eat_sign(b'(') {
+                self.expect_sign(b')')?;
+            }
+            if own && self.done() && resolver.is_own_account() {
+                resolver.needs.metadata();
+            } else {
+                // They are the service account's, or somebody else's.
+                resolver.needs.admin(Object::Database);
+            }
             self.at = self.end;
             return Ok(());
         }
@@ -155,19 +173,12 @@ impl Parser<'_> {
         Ok(name)
     }
 
-    /// What showing triggers or events takes, whose word stands here. The body of a trigger is a definition as a
-    /// view's is: the servers hide triggers from who may not make them, where this can only refuse, and a dump
-    /// of what may be read asks for them.
-    fn definitions_of(&self) -> Operation {
-        if self.is_any(&["EVENTS", "EVENT"]) { Operation::Event } else { Operation::ShowView }
-    }
-
     /// A table's columns or indexes are seen by whoever holds something on it.
     pub(super) fn seen(&mut self, name: &Name, resolver: &mut Resolver<'_>) -> Parsed<()> {
         match resolver.table(name, None)?.bound {
             // Of a view MySQL shows columns only to who may read some.
             Bound::Relation(relation) if !self.mariadb() && resolver.view(&relation).is_some() => {
-                resolver.needs.any(Operation::Select, Object::Relation(relation));
+                resolver.needs.one_of(ON_TABLE, Object::Relation(relation), Reach::Any);
             }
             Bound::Relation(relation) => resolver.needs.anything(Object::Relation(relation)),
             Bound::Partly(..) | Bound::Free => resolver.needs.metadata(),
@@ -183,6 +194,7 @@ impl Parser<'_> {
             resolver.needs.anything(Object::Schema(name));
             return Ok(());
         }
+        let as_view = self.is("VIEW");
         if self.eat_any(&["TABLE", "VIEW", "SEQUENCE"]) {
             let name = self.table()?;
             let table = resolver.table(&name, None)?;
@@ -192,20 +204,39 @@ impl Parser<'_> {
             };
             let view = resolver.view(&relation).is_some();
             let object = Object::Relation(relation);
-            if view {
-                resolver.needs.any(Operation::Select, object.clone());
-                resolver.needs.whole(Operation::ShowView, object);
-            } else {
-                resolver.needs.whole(Operation::Select, object);
+            match (view, as_view) {
+                (false, false) => resolver.needs.one_of(ON_TABLE, object, Reach::Whole),
+                (false, true) => resolver.needs.whole(Operation::Select, object),
+                (true, _) => {
+                    if as_view {
+                        resolver.needs.any(Operation::Select, object.clone());
+                    }
+                    resolver.needs.whole(Operation::ShowView, object);
+                }
             }
             return Ok(());
         }
-        if self.is_any(&["TRIGGER", "EVENT"]) {
-            let needed = self.definitions_of();
-            self.at += 1;
+        if self.eat("TRIGGER") {
+            let name = self.table()?;
+            if resolver.is_own_account() {
+                let table = resolver.trigger(&name)?;
+                resolver.needs.whole(Operation::Trigger, Object::Relation(table));
+            } else {
+                let name = resolver.qualify(&name)?;
+                resolver.needs.whole(Operation::ShowView, Object::Schema(name.schema));
+            }
+            return Ok(());
+        }
+        if self.eat("EVENT") {
             let name = self.table()?;
             let name = resolver.qualify(&name)?;
-            resolver.needs.whole(needed, Object::Schema(name.schema));
+            resolver.needs.whole(Operation::Event, Object::Schema(name.schema));
+            return Ok(());
+        }
+        if resolver.is_own_account() && self.eat_any(&["FUNCTION", "PROCEDURE"]) {
+            // Of others' routines it shows no body, and none at all of those on which nothing is held.
+            self.routine()?;
+            resolver.needs.metadata();
             return Ok(());
         }
         // The bodies of routines are shown to who made them or to an administrator.

@@ -6,7 +6,7 @@ use super::parser::{Parsed, Parser, unsupported};
 use super::resolve::Resolver;
 use super::settings::ParseSettings;
 use super::tree::Query;
-use crate::sql::access::Object;
+use crate::sql::access::{Object, Operation};
 use crate::sql::placement::{Placement, Rule};
 use crate::sql::statement::{Analysis, Change, Class, Effect, NotUnderstood, Statement};
 
@@ -159,14 +159,15 @@ fn nested(text: &str, settings: &ParseSettings, resolver: &mut Resolver<'_>) -> 
     let mut parser =
         Parser { tokens: &tokens, at: 0, end, settings, depth: super::parser::DEPTH_MAX / 2 };
     if parser.is_any(&["PREPARE", "EXECUTE", "DEALLOCATE", "CREATE", "ALTER"]) {
-        return unsupported("Such a statement is not prepared from a string here.");
+        return not_from_string();
     }
     let kind = parser.statement(resolver)?;
     parser.finish()?;
-    if kind.credentials || !matches!(kind.effect, Effect::None) {
-        return unsupported("Such a statement is not prepared from a string here.");
-    }
-    Ok(kind)
+    if kind.credentials { not_from_string() } else { Ok(kind) }
+}
+
+fn not_from_string<T>() -> Parsed<T> {
+    unsupported("Such a statement is not prepared from a string here.")
 }
 
 impl Parser<'_> {
@@ -196,8 +197,8 @@ impl Parser<'_> {
             }
             "load" => {
                 self.at += 1;
-                if !self.eat("DATA") {
-                    return unsupported("LOAD is read as LOAD DATA only.");
+                if !self.eat_any(&["DATA", "XML"]) {
+                    return unsupported("LOAD is read as LOAD DATA and LOAD XML only.");
                 }
                 let loaded = self.load_data(resolver)?;
                 let effect = loaded.local.map_or(Effect::None, Effect::LoadLocal);
@@ -235,17 +236,7 @@ impl Parser<'_> {
             "lock" | "unlock" => self.lock_tables(resolver),
             "handler" => self.handler(resolver),
             "kill" => self.kill(resolver),
-            "prepare" => {
-                self.at += 1;
-                let name = self.column()?;
-                self.require("FROM")?;
-                if self.kind() != Some(TokenKind::Text) {
-                    return unsupported("PREPARE is read from a string only, not from a variable.");
-                }
-                let text = self.string()?;
-                nested(&text, self.settings, resolver)?;
-                Ok(Kind::with("PREPARE", Class::Misc, Effect::Prepare(name)))
-            }
+            "prepare" => self.prepare(resolver),
             "execute" => self.execute(resolver),
             "deallocate" => {
                 self.at += 1;
@@ -257,6 +248,10 @@ impl Parser<'_> {
             | "flush" => self.maintenance(resolver),
             "create" | "alter" | "drop" => self.definition(resolver),
             "grant" | "revoke" => self.everything("GRANT", Kind::role, resolver),
+            "reset" if self.mariadb() && self.eat("RESET QUERY CACHE") => {
+                resolver.needs.whole(Operation::Reload, Object::Database);
+                Ok(Kind::new("RESET", Class::Misc))
+            }
             "reset" | "purge" | "change" | "stop" | "install" | "uninstall" | "shutdown"
             | "restart" | "clone" | "cache" | "import" => {
                 self.everything("ADMINISTER", Kind::ddl, resolver)
@@ -305,6 +300,21 @@ impl Parser<'_> {
         self.read_query(resolver)
     }
 
+    fn prepare(&mut self, resolver: &mut Resolver<'_>) -> Parsed<Kind> {
+        self.at += 1;
+        let name = self.column()?;
+        self.require("FROM")?;
+        if self.kind() != Some(TokenKind::Text) {
+            return unsupported("PREPARE is read from a string only, not from a variable.");
+        }
+        let text = self.string()?;
+        let inner = nested(&text, self.settings, resolver)?;
+        if !matches!(inner.effect, Effect::None) {
+            return not_from_string();
+        }
+        Ok(Kind::with("PREPARE", Class::Misc, Effect::Prepare(name)))
+    }
+
     fn execute(&mut self, resolver: &mut Resolver<'_>) -> Parsed<Kind> {
         self.at += 1;
         if self.eat("IMMEDIATE") {
@@ -313,6 +323,9 @@ impl Parser<'_> {
             }
             let text = self.string()?;
             let inner = nested(&text, self.settings, resolver)?;
+            if !matches!(inner.effect, Effect::None | Effect::DropTables(_)) {
+                return not_from_string();
+            }
             self.using_values(resolver)?;
             return Ok(Kind { command: "EXECUTE IMMEDIATE", ..inner });
         }

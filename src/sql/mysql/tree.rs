@@ -96,12 +96,22 @@ pub(super) enum Operand {
 }
 
 /// A row lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Lock {
-    /// FOR UPDATE.
-    Update,
+    /// FOR UPDATE, and of which tables by what they are called; of all where none is named.
+    Update(Vec<Box<str>>),
     /// FOR SHARE, LOCK IN SHARE MODE.
     Share,
+}
+
+impl Lock {
+    /// Whether rows of a table are to be changed that is called so.
+    pub(super) fn is_for_update_of(&self, alias: &str) -> bool {
+        match self {
+            Self::Update(tables) => tables.is_empty() || tables.iter().any(|it| **it == *alias),
+            Self::Share => false,
+        }
+    }
 }
 
 /// Where a query's rows go.

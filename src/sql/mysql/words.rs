@@ -135,7 +135,7 @@ st_buffer st_envelope st_equals st_disjoint st_touches st_crosses st_overlaps st
 st_difference st_centroid st_numpoints st_pointn st_startpoint st_endpoint st_geometrytype st_dimension \
 st_isempty st_transform st_latitude st_longitude st_pointfromtext mbrcontains mbrwithin mbrintersects \
 mbrequal mbrdisjoint point linestring polygon multipoint multilinestring multipolygon geometrycollection \
-gtid_subset gtid_subtract ",
+gtid_subset gtid_subtract master_pos_wait master_gtid_wait source_pos_wait wait_for_executed_gtid_set ",
     )
 });
 

@@ -344,7 +344,7 @@ impl Loading {
             }
         }
         let databases = self.databases.into_iter().map(|(name, it)| (name, Arc::new(it))).collect();
-        Catalog { version: 0, databases, loadable: self.loadable }
+        Catalog { databases, loadable: self.loadable, ..Catalog::default() }
     }
 }
 

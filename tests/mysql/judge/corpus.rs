@@ -31,6 +31,12 @@ fn first_word(text: &str) -> String {
     word.to_ascii_lowercase()
 }
 
+/// Whether the servers answer it with rows, in which they say too what is refused.
+pub fn answers_in_rows(text: &str) -> bool {
+    ["check", "checksum", "analyze", "optimize", "repair"].contains(&&*first_word(text))
+        || text.starts_with("alter table") && text.contains(" partition ")
+}
+
 /// Whether what a statement does may outlast a ROLLBACK.
 pub fn lingers(text: &str) -> bool {
     let harmless = [

@@ -47,6 +47,15 @@ const ON_TABLES: [&str; 12] = [
 const ON_DATABASES: [&str; 4] =
     ["LOCK TABLES", "CREATE TEMPORARY TABLES", "EVENT", "CREATE ROUTINE"];
 
+/// Who sessions are at the server that the proxy opens there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sessions {
+    /// The service account, which may do everything: the first lock alone.
+    Service,
+    /// An account of their principal's own, as is the default: both locks.
+    Own,
+}
+
 /// One who asks: the account of that name at the server, and the principal of that name.
 pub struct Party {
     pub name: String,
@@ -65,8 +74,8 @@ pub struct Ground {
 
 impl Ground {
     /// A server with objects, and parties whose rights follow from the seed. Each party can log in at the
-    /// server by its name, and at the proxy, whose service account is root without a second lock.
-    pub fn new(product: Product, parties: usize, seed: u64) -> Self {
+    /// server by its name, and at the proxy, whose service account is root.
+    pub fn new(product: Product, sessions: Sessions, parties: usize, seed: u64) -> Self {
         let server = Mysql::start(product);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let root = Target::new(Host::Unix(server.socket()), "root", None);
@@ -79,11 +88,19 @@ impl Ground {
         {
             runtime.block_on(query(&mut admin, &format!("SET GLOBAL {setting}"))).unwrap();
         }
+        // Before the proxy reads what there is.
+        for text in &script {
+            runtime.block_on(query(&mut admin, text)).unwrap();
+        }
+        let lock = match sessions {
+            Sessions::Service => "none",
+            Sessions::Own => "role",
+        };
         let mut ground = Self {
             parties: Vec::new(),
             // Its catalog changes by what passes it, and not by what happens at the server meanwhile.
             daypass: Daypass::start(Config::new().mysql_listener("crm", "").database(&format!(
-                "name = \"crm\"\nengine = \"mysql\"\nprimary = \"{}\"\nsecond-lock = \"none\"\n\
+                "name = \"crm\"\nengine = \"mysql\"\nprimary = \"{}\"\nsecond-lock = \"{lock}\"\n\
                  catalog-refresh = \"1h\"\n",
                 server.url("root")
             ))),
@@ -92,7 +109,6 @@ impl Ground {
             admin,
             script,
         };
-        ground.restore();
         let mut random = Random::new(seed);
         let objects = ground.admin(OBJECTS);
         for n in 0..parties {
@@ -103,8 +119,8 @@ impl Ground {
     }
 
     /// A server with objects, and one party that holds only these, which are the same in the words of either.
-    pub fn narrow(product: Product, privileges: &[(&str, &str)]) -> Self {
-        let mut ground = Self::new(product, 0, 0);
+    pub fn narrow(product: Product, sessions: Sessions, privileges: &[(&str, &str)]) -> Self {
+        let mut ground = Self::new(product, sessions, 0, 0);
         let mut held = Held { at_proxy: Vec::new(), at_server: Vec::new() };
         for (items, object) in privileges {
             held.give(items, object);

@@ -33,12 +33,19 @@ pub struct Session {
     connection: Connection,
     /// The other end has closed it.
     ended: bool,
+    /// Rows say what is refused.
+    upkeeps: bool,
 }
+
+/// What the servers say in a row instead of an error, of CHECK TABLE and its like.
+const REFUSED_IN_ROWS: [(&[u8], u16); 2] =
+    [(b"command denied to user", 1142), (b"definer/invoker of view lack rights to use them", 1356)];
 
 /// What a reply said.
 #[derive(Default)]
 struct Said {
     failed: Option<Failed>,
+    rows: Vec<u8>,
     /// Number and count of parameters.
     prepared: Option<(u32, u16)>,
 }
@@ -54,7 +61,7 @@ impl Session {
             | Capabilities::LOCAL_FILES;
         let startup = Startup { capabilities, ..startup };
         let connection = runtime.block_on(connect(target, &startup)).unwrap();
-        Self { runtime: Rc::clone(runtime), connection, ended: false }
+        Self { runtime: Rc::clone(runtime), connection, ended: false, upkeeps: false }
     }
 
     /// Whether the other end has closed it.
@@ -67,6 +74,14 @@ impl Session {
         let mut out = Vec::new();
         command::query(&mut out, text.as_bytes(), self.connection.capabilities);
         self.exchange(&out, Expect::Results).failed.map_or(Ok(()), Err)
+    }
+
+    /// Runs what answers with a row instead of an error, as a text or prepared.
+    pub fn upkeep(&mut self, text: &str, prepared: bool) -> Result<(), Failed> {
+        self.upkeeps = true;
+        let result = if prepared { self.prepared(text) } else { self.query(text) };
+        self.upkeeps = false;
+        result
     }
 
     /// The rows of a text, or what is said instead.
@@ -116,7 +131,7 @@ impl Session {
     }
 
     fn exchange(&mut self, command: &[u8], expect: Expect) -> Said {
-        let Self { runtime, connection, ended } = self;
+        let Self { runtime, connection, ended, upkeeps } = self;
         let Connection { stream, buffer, capabilities, .. } = connection;
         let mut reply = Reply::new(expect, *capabilities, 1);
         let mut said = Said::default();
@@ -138,6 +153,9 @@ impl Session {
                     Step::Pass(bytes) => (bytes, false),
                     Step::Packet { bytes, event } => (bytes, said.take(&event)),
                 };
+                if *upkeeps {
+                    said.rows.extend(&buffer[..taken]);
+                }
                 buffer.advance(taken);
                 if file {
                     let (mut out, mut sequence) = (Vec::new(), reply.sequence());
@@ -151,11 +169,21 @@ impl Session {
                 }
             }
         });
+        said.refused_in_rows();
         said
     }
 }
 
 impl Said {
+    fn refused_in_rows(&mut self) {
+        for (sentence, code) in REFUSED_IN_ROWS {
+            if self.rows.windows(sentence.len()).any(|it| it == sentence) {
+                let message = format!("a row says: {}", String::from_utf8_lossy(sentence));
+                self.failed.get_or_insert(Failed { code, message });
+            }
+        }
+    }
+
     fn end(&mut self, ended: &mut bool) {
         let failed = || Failed { code: 0, message: "the session was ended".to_owned() };
         self.failed.get_or_insert_with(failed);

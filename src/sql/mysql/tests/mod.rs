@@ -12,7 +12,7 @@ use super::catalog::{Catalog, Column, Database, Routine, Security, Table, TableK
 use super::{
     CharacterSet, Flavour, ParseLimits, ParseSettings, Scope, ServerVersion, SqlMode, analyse,
 };
-use crate::sql::access::{Access, Columns};
+use crate::sql::access::{Access, Columns, Reach};
 use crate::sql::name::QualifiedName;
 use crate::sql::statement::{Analysis, NotUnderstood};
 
@@ -58,6 +58,7 @@ pub(super) fn catalog() -> Catalog {
     shop.functions.insert("f".into(), Routine::default());
     shop.functions.insert("count".into(), Routine::default());
     shop.functions.insert("f_invoker".into(), invoker.clone());
+    shop.triggers.insert("stamp".into(), "t1".into());
     shop.procedures.insert("p".into(), Routine::default());
     shop.procedures.insert("p_invoker".into(), invoker);
     catalog
@@ -74,9 +75,21 @@ pub(super) fn settings() -> ParseSettings {
 }
 
 pub(super) fn read_as(text: &[u8], settings: &ParseSettings) -> Result<Analysis, NotUnderstood> {
-    let catalog = catalog();
+    read_in(&catalog(), text, settings)
+}
+
+/// As by a session that is an account of its principal's own.
+pub(super) fn read_own(text: &str) -> Result<Analysis, NotUnderstood> {
+    read_in(&catalog().for_own_accounts(), text.as_bytes(), &settings())
+}
+
+fn read_in(
+    catalog: &Catalog,
+    text: &[u8],
+    settings: &ParseSettings,
+) -> Result<Analysis, NotUnderstood> {
     let temporary = HashSet::from([QualifiedName::new("shop", "temp")]);
-    let scope = Scope { catalog: &catalog, settings, temporary: &temporary };
+    let scope = Scope { catalog, settings, temporary: &temporary };
     analyse(text, &scope, &ParseLimits::default())
 }
 
@@ -89,6 +102,11 @@ fn show(access: &Access) -> String {
     match access {
         Access::Metadata => "METADATA".into(),
         Access::Anything(object) => format!("ANYTHING ON {object}"),
+        Access::OneOf { others, reach, .. } => {
+            let others: Vec<_> = others.iter().map(ToString::to_string).collect();
+            let any = if *reach == Reach::Any { " of any column" } else { "" };
+            format!("{access} or {}{any}", others.join(", "))
+        }
         Access::Privilege { operation, object, columns: Columns::Any } => {
             format!("{operation} (*) ON {object}")
         }

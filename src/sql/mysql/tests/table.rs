@@ -1,8 +1,11 @@
 //! The tables of statements: text, then what it needs, indented.
 
-use super::{outcome, read};
+use super::{outcome, read, read_own};
+use crate::sql::statement::{Analysis, NotUnderstood};
 
-fn check(table: &str, name: &str) {
+type Reader = fn(&str) -> Result<Analysis, NotUnderstood>;
+
+fn check(table: &str, name: &str, read: Reader) {
     let mut failures = Vec::new();
     let mut cases = 0;
     for case in table.split("\n\n") {
@@ -34,20 +37,25 @@ fn check(table: &str, name: &str) {
 
 #[test]
 fn queries() {
-    check(include_str!("queries.txt"), "queries.txt");
+    check(include_str!("queries.txt"), "queries.txt", read);
 }
 
 #[test]
 fn changes() {
-    check(include_str!("changes.txt"), "changes.txt");
+    check(include_str!("changes.txt"), "changes.txt", read);
 }
 
 #[test]
 fn utilities() {
-    check(include_str!("utilities.txt"), "utilities.txt");
+    check(include_str!("utilities.txt"), "utilities.txt", read);
 }
 
 #[test]
 fn traps() {
-    check(include_str!("traps.txt"), "traps.txt");
+    check(include_str!("traps.txt"), "traps.txt", read);
+}
+
+#[test]
+fn own_accounts() {
+    check(include_str!("own.txt"), "own.txt", read_own);
 }

@@ -234,7 +234,7 @@ impl Kind for Accounts {
     }
 
     fn shown(catalog: Arc<Catalog>) -> Arc<Catalog> {
-        catalog
+        Arc::new(catalog.for_own_accounts())
     }
 
     fn reset(&mut self, role: &str) {

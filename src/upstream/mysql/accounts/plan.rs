@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::names::Names;
-use super::rights::{Held, Right, SchemaNames, Verb, by_statement, is_global, quoted, statement};
+use super::rights::{
+    Held, Right, SchemaNames, Verb, by_statement, given, is_global, quoted, statement,
+};
 use super::verifier::Plugin;
 use crate::grant::privilege::Privilege;
 use crate::grant::{Grant, GrantId};
@@ -240,7 +242,7 @@ pub fn plan(
                 actions.extend(taken.into_iter().map(|it| Action::Revoke(identity.clone(), it)));
             }
         }
-        let given = by_statement(rights.difference(held));
+        let given = given(rights.difference(held), rights);
         give.extend(given.into_iter().map(|it| Action::Grant(identity.clone(), it)));
         let is_open = found.is_some_and(|account| !account.locked && account.fits);
         if !is_open || scope.reset.contains(user) {

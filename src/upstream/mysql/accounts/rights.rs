@@ -184,16 +184,21 @@ const fn gives(level: Level, operation: Operation) -> bool {
     }
 }
 
-/// Those at places that there are. Everybody may read `information_schema`, and nobody may more.
+/// Those at places that there are, or that CREATE is to make. Everybody may read `information_schema`, and nobody may more.
 fn possible(mut rights: BTreeSet<Right>, catalog: &Catalog) -> BTreeSet<Right> {
+    let to_come: BTreeSet<_> = rights
+        .iter()
+        .filter(|right| right.operation == Operation::Create)
+        .map(|right| right.place.clone())
+        .collect();
     rights.retain(|right| {
         let database = |name: &QualifiedName| catalog.databases.get(&name.schema);
         match &right.place {
             Place::Global => true,
             Place::Schema(name) => **name != *"information_schema",
-            Place::Table(name) => {
-                database(name).is_some_and(|it| it.tables.contains_key(&name.name))
-            }
+            Place::Table(name) => database(name).is_some_and(|it| {
+                it.tables.contains_key(&name.name) || to_come.contains(&right.place)
+            }),
             Place::Column(name, column) => database(name)
                 .and_then(|it| it.tables.get(&name.name))
                 .is_some_and(|it| it.columns.iter().any(|it| it.name == *column)),
@@ -238,6 +243,23 @@ pub fn by_statement<'r>(rights: impl Iterator<Item = &'r Right>) -> Vec<BTreeSet
         groups.entry(key).or_default().insert(right.clone());
     }
     groups.into_values().collect()
+}
+
+/// Rights in groups that one statement gives, of those that an account is to have. On a table that is to come the
+/// servers take a GRANT only with CREATE among it, which may be held already.
+pub fn given<'r>(
+    rights: impl Iterator<Item = &'r Right>,
+    wanted: &BTreeSet<Right>,
+) -> Vec<BTreeSet<Right>> {
+    let mut groups = by_statement(rights);
+    for group in &mut groups {
+        let Some(Right { place: place @ Place::Table(_), .. }) = group.first() else { continue };
+        let create = Right { place: place.clone(), operation: Operation::Create };
+        if wanted.contains(&create) {
+            group.insert(create);
+        }
+    }
+    groups
 }
 
 /// The statement that gives or takes rights of one group. `account` is quoted, with its host.
@@ -400,7 +422,12 @@ mod tests {
         {
             assert!(granted(&[text]).is_empty(), "{text}");
         }
-        // A database that is to be made.
+        // A table that is to be made, whatever of it is held already; and a database.
+        let new = ["SELECT, CREATE ON shop.new"];
+        assert_eq!(granted(&new), ["GRANT SELECT, CREATE ON `shop`.`new` TO a@b"]);
+        let (wanted, held) = (rights(&new), rights(&["CREATE ON shop.new"]));
+        assert_eq!(given(wanted.difference(&held), &wanted), std::slice::from_ref(&wanted));
+        assert!(granted(&["CREATE, SELECT (a) ON gone.new"]).is_empty());
         assert_eq!(granted(&["CREATE ON SCHEMA new"]), ["GRANT CREATE ON `new`.* TO a@b"]);
     }
 
