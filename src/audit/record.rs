@@ -161,8 +161,7 @@ impl RelationUse {
 }
 
 /// What an [`AuditRecord`] tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A client logged in.
     SessionStart,
@@ -190,9 +189,28 @@ pub enum Kind {
     Gap,
 }
 
+impl Kind {
+    /// As records have it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::SessionStart => "session-start",
+            Self::SessionEnd => "session-end",
+            Self::LoginRefused => "login-refused",
+            Self::Decision => "decision",
+            Self::Result => "result",
+            Self::Grant => "grant",
+            Self::Request => "request",
+            Self::Token => "token",
+            Self::Explain => "explain",
+            Self::Configuration => "configuration",
+            Self::Recorder => "recorder",
+            Self::Gap => "gap",
+        }
+    }
+}
+
 /// A decision, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Sent to the server.
     Allow,
@@ -200,9 +218,18 @@ pub enum Verdict {
     Deny,
 }
 
+impl Verdict {
+    /// As records have it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
 /// How a statement ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Done.
     Ok,
@@ -212,6 +239,18 @@ pub enum Outcome {
     Cancelled,
     /// The connection broke before its reply was whole.
     Unknown,
+}
+
+impl Outcome {
+    /// As records have it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Where a client is.

@@ -146,13 +146,14 @@ pub fn parameter(value: Option<&[u8]>, binary: bool, settings: &ParameterSetting
 
 /// What is recorded of all parameters of one execution: each as [`parameter`] has it, and once
 /// their values come to `bytes_max` together, only the lengths of the others.
-pub fn parameters<'a>(
-    values: impl IntoIterator<Item = (Option<&'a [u8]>, bool)>,
+pub fn parameters<V: AsRef<[u8]>>(
+    values: impl IntoIterator<Item = (Option<V>, bool)>,
     settings: &ParameterSettings,
     bytes_max: usize,
 ) -> Vec<Parameter> {
     let mut shown = 0_usize;
-    let mut one = |(value, binary): (Option<&[u8]>, bool)| {
+    let mut one = |(value, binary): (Option<V>, bool)| {
+        let value = value.as_ref().map(AsRef::as_ref);
         if shown >= bytes_max {
             let length = value.map(<[u8]>::len);
             return length.map_or(Parameter::Null, |length| Parameter::Described {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::grant::{GrantLimits, Revocation, Route};
-use crate::session::explain::{Explained, class_word};
+use crate::session::explain::Explained;
 use crate::session::registry::SessionInfo;
 use crate::sql::Engine;
 use crate::time::Timestamp;
@@ -138,7 +138,7 @@ impl From<Explained> for ExplainedAccess {
         Self {
             statement: line.statement,
             command: line.command.to_owned(),
-            class: class_word(line.class).to_owned(),
+            class: line.class.word().to_owned(),
             allowed: line.is_allowed(),
             access: line.access,
             grants: line.grants,

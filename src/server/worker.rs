@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
@@ -33,7 +34,9 @@ pub(super) struct Workers(Vec<Thread>);
 impl Workers {
     /// Starts so many.
     pub(super) fn start(count: usize) -> std::io::Result<Self> {
-        (0..count.max(1)).map(Thread::start).collect::<Result<_, _>>().map(Self)
+        let timers = keep_timers()?;
+        let start = |number| Thread::start(number, timers.clone());
+        (0..count.max(1)).map(start).collect::<Result<_, _>>().map(Self)
     }
 
     /// Gives a connection to the thread that has the fewest.
@@ -53,7 +56,7 @@ impl Workers {
 }
 
 impl Thread {
-    fn start(number: usize) -> std::io::Result<Self> {
+    fn start(number: usize, timers: Handle) -> std::io::Result<Self> {
         let (arrivals, receiver) = mpsc::unbounded_channel();
         let sessions = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&sessions);
@@ -63,18 +66,29 @@ impl Thread {
             .stack_size(STACK_BYTES)
             .spawn(move || {
                 let tasks = LocalSet::new();
-                tasks.block_on(&runtime, serve_arrivals(receiver, counter));
+                tasks.block_on(&runtime, serve_arrivals(receiver, counter, timers));
                 runtime.block_on(tasks);
             })?;
         Ok(Self { arrivals, sessions })
     }
 }
 
+/// Starts the thread that keeps the timers of all sessions, as long as the process lives.
+fn keep_timers() -> std::io::Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let timers = runtime.handle().clone();
+    std::thread::Builder::new()
+        .name("timers".into())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(timers)
+}
+
 async fn serve_arrivals(
     mut arrivals: mpsc::UnboundedReceiver<Arrival>,
     sessions: Arc<AtomicUsize>,
+    timers: Handle,
 ) {
-    let worker = Rc::new(Worker::default());
+    let worker = Rc::new(Worker::new(timers));
     while let Some(Arrival { current, listener, stream }) = arrivals.recv().await {
         let (worker, sessions) = (Rc::clone(&worker), Count(Arc::clone(&sessions)));
         tokio::task::spawn_local(async move {

@@ -38,7 +38,7 @@ impl Explained {
         };
         vec![
             Some(format!("{}: {}", self.statement, self.command)),
-            Some(class_word(self.class).into()),
+            Some(self.class.word().into()),
             self.access,
             Some(decision),
             self.missing,
@@ -81,18 +81,6 @@ pub fn explain(
     let accesses = statement.accesses.iter().chain(more);
     let lines: Vec<_> = accesses.map(|access| line(Some(access))).collect();
     if lines.is_empty() { vec![line(None)] } else { lines }
-}
-
-/// The word for a class.
-pub const fn class_word(class: Class) -> &'static str {
-    match class {
-        Class::Read => "READ",
-        Class::Write => "WRITE",
-        Class::Ddl => "DDL",
-        Class::Role => "ROLE",
-        Class::Function => "FUNCTION",
-        Class::Misc => "MISC",
-    }
 }
 
 #[cfg(test)]

@@ -94,42 +94,33 @@ impl Io {
         self.client_out.is_empty()
     }
 
-    /// Queues what goes out, writing at once what the sockets take. `Pending` is no error: the rest is
-    /// written by [`Self::poll`].
+    /// Writes at once what the sockets take, and queues the rest, which is written by [`Self::poll`].
     pub(super) async fn send(&mut self, out: &Output) -> Result<(), Happened> {
-        if self.server.is_some() {
-            self.server_out.extend_from_slice(out.to_server());
-        }
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(Err(_)) = self.poll_server_out(cx) {
-                return Poll::Ready(Err(Happened::ServerGone));
-            }
-            match self.poll_pieces(out, cx) {
-                Ok(()) => Poll::Ready(Ok(())),
-                Err(_) => Poll::Ready(Err(Happened::ClientGone)),
-            }
+            Poll::Ready(match (self.send_to_server(out, cx), self.send_to_client(out, cx)) {
+                (Err(_), _) => Err(Happened::ServerGone),
+                (Ok(()), Err(_)) => Err(Happened::ClientGone),
+                (Ok(()), Ok(())) => Ok(()),
+            })
         })
         .await
     }
 
-    fn poll_pieces(&mut self, out: &Output, cx: &mut Context<'_>) -> io::Result<()> {
+    fn send_to_server(&mut self, out: &Output, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(server) = &mut self.server else { return Ok(()) };
+        write_or_queue(server, &mut self.server_out, &[out.to_server()], cx)
+    }
+
+    fn send_to_client(&mut self, out: &Output, cx: &mut Context<'_>) -> io::Result<()> {
         let Some(client) = &mut self.client else { return Ok(()) };
-        let mut written = 0;
-        if self.client_out.is_empty() && !out.client.is_empty() {
-            let slices: Vec<_> =
-                bytes_of(&out.client, &self.server_in, &out.own).map(IoSlice::new).collect();
-            if let Poll::Ready(n) = Pin::new(client).poll_write_vectored(cx, &slices) {
-                written = n?;
+        let bytes = |piece| bytes_of(piece, &self.server_in, &out.own);
+        match out.client.as_slice() {
+            // Most often it is all that the server has said.
+            [piece] => write_or_queue(client, &mut self.client_out, &[bytes(piece)], cx),
+            pieces => {
+                let pieces: Vec<_> = pieces.iter().map(bytes).collect();
+                write_or_queue(client, &mut self.client_out, &pieces, cx)
             }
-        }
-        for piece in bytes_of(&out.client, &self.server_in, &out.own) {
-            let skipped = written.min(piece.len());
-            written -= skipped;
-            self.client_out.extend_from_slice(piece.get(skipped..).unwrap_or_default());
-        }
-        match self.poll_client_out(cx) {
-            Poll::Ready(result) => result,
-            Poll::Pending => Ok(()),
         }
     }
 
@@ -222,15 +213,43 @@ impl Io {
     }
 }
 
-fn bytes_of<'a>(
-    pieces: &'a [Piece],
-    server: &'a [u8],
-    own: &'a [u8],
-) -> impl Iterator<Item = &'a [u8]> {
-    pieces.iter().map(move |piece| match piece {
+fn bytes_of<'a>(piece: &Piece, server: &'a [u8], own: &'a [u8]) -> &'a [u8] {
+    match piece {
         Piece::Server(range) => server.get(range.clone()).unwrap_or_default(),
         Piece::Own(range) => own.get(range.clone()).unwrap_or_default(),
-    })
+    }
+}
+
+/// Writes what the socket takes at once behind what is queued, and queues the rest.
+fn write_or_queue(
+    stream: &mut Stream,
+    queue: &mut BytesMut,
+    pieces: &[&[u8]],
+    cx: &mut Context<'_>,
+) -> io::Result<()> {
+    let mut written = 0;
+    if queue.is_empty() {
+        let write = match pieces {
+            [] | [[]] => Poll::Pending,
+            [piece] => Pin::new(&mut *stream).poll_write(cx, piece),
+            pieces => {
+                let slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+                Pin::new(&mut *stream).poll_write_vectored(cx, &slices)
+            }
+        };
+        if let Poll::Ready(count) = write {
+            written = count?;
+        }
+    }
+    for piece in pieces {
+        let skipped = written.min(piece.len());
+        written -= skipped;
+        queue.extend_from_slice(piece.get(skipped..).unwrap_or_default());
+    }
+    match poll_queue(stream, queue, cx) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Ok(()),
+    }
 }
 
 fn poll_queue(

@@ -159,17 +159,21 @@ pub struct Meaning<N: Names = PostgresNames> {
 /// Analyses by exact text, bounded, admitted when a text is seen for the second time: a load of
 /// statements that all differ must not push the others out. Never by fingerprint, which is the same
 /// for statements that mean different things (pg_query's ignores schema names and literals).
+#[derive(Default)]
 struct Analyses {
-    by_text: HashMap<Box<[u8]>, Vec<Typed>>,
+    /// By the hash of text and types, which is made once for a text whether it is known or not.
+    known: HashMap<u64, Known>,
     seen_once: Box<[u64]>,
     hasher: RandomState,
 }
 
-/// An analysis, and the types that were declared of the parameters.
-type Typed = (Box<[TypeId]>, Arc<Analysed>);
+/// A text, the types that were declared of its parameters, and what that says.
+struct Known {
+    text: Box<[u8]>,
+    types: Box<[TypeId]>,
+    analysis: Arc<Analysed>,
+}
 
-/// Clients with different ideas of a text's parameters are few.
-const TYPINGS_MAX: usize = 4;
 const ANALYSES_MAX: usize = 2_048;
 const SEEN_SLOTS: usize = 4_096;
 const CACHED_TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -200,13 +204,7 @@ impl Meaning<MysqlNames> {
 
 impl<N: Names> Meaning<N> {
     fn new(names: N, own: bool) -> Self {
-        let analyses = Analyses {
-            by_text: HashMap::new(),
-            seen_once: Box::default(),
-            hasher: RandomState::new(),
-        };
-        let analyses = RefCell::new(analyses);
-        Self { names, own, analyses, accesses: RefCell::default() }
+        Self { names, own, analyses: RefCell::default(), accesses: RefCell::default() }
     }
 
     /// What `text` says under this meaning, with the types that Parse declared of its parameters.
@@ -219,14 +217,17 @@ impl<N: Names> Meaning<N> {
         parameters: &[TypeId],
         limits: &ParseLimits,
     ) -> Result<Arc<Analysed>, NotUnderstood> {
+        let read = || Ok(Arc::new(self.shared(self.names.read(text, parameters, limits)?)));
         let bytes = text.as_ref();
-        if let Some(known) = self.analyses.borrow().get(bytes, parameters) {
+        if bytes.len() > CACHED_TEXT_BYTES_MAX {
+            return read();
+        }
+        let hash = self.analyses.borrow().hash(bytes, parameters);
+        if let Some(known) = self.analyses.borrow().get(hash, bytes, parameters) {
             return Ok(Arc::clone(known));
         }
-        let analysis = Arc::new(self.shared(self.names.read(text, parameters, limits)?));
-        if bytes.len() <= CACHED_TEXT_BYTES_MAX {
-            self.analyses.borrow_mut().offer(bytes, parameters, &analysis);
-        }
+        let analysis = read()?;
+        self.analyses.borrow_mut().offer(hash, bytes, parameters, &analysis);
         Ok(analysis)
     }
 
@@ -251,32 +252,32 @@ impl<N: Names> Meaning<N> {
 }
 
 impl Analyses {
-    fn get(&self, text: &[u8], parameters: &[TypeId]) -> Option<&Arc<Analysed>> {
-        let typings = self.by_text.get(text)?;
-        typings.iter().find(|(types, _)| **types == *parameters).map(|(_, analysis)| analysis)
+    fn hash(&self, text: &[u8], types: &[TypeId]) -> u64 {
+        // Zero marks an empty slot.
+        self.hasher.hash_one((text, types)) | 1
     }
 
-    fn offer(&mut self, text: &[u8], parameters: &[TypeId], analysis: &Arc<Analysed>) {
+    fn get(&self, hash: u64, text: &[u8], types: &[TypeId]) -> Option<&Arc<Analysed>> {
+        let known = self.known.get(&hash)?;
+        (*known.text == *text && *known.types == *types).then_some(&known.analysis)
+    }
+
+    fn offer(&mut self, hash: u64, text: &[u8], types: &[TypeId], analysis: &Arc<Analysed>) {
         if self.seen_once.is_empty() {
             self.seen_once = vec![0; SEEN_SLOTS].into();
         }
-        // Zero marks an empty slot.
-        let hash = self.hasher.hash_one((text, parameters)) | 1;
         let slot = usize::try_from(hash >> 32).unwrap_or(0) % SEEN_SLOTS;
         let Some(seen) = self.seen_once.get_mut(slot) else { return };
         if *seen != hash {
             *seen = hash;
             return;
         }
-        if self.by_text.len() >= ANALYSES_MAX {
+        if self.known.len() >= ANALYSES_MAX {
             // Rare, and whatever is still in use comes back on its second sight.
-            self.by_text.clear();
+            self.known.clear();
         }
-        let typings = self.by_text.entry(text.into()).or_default();
-        if typings.len() >= TYPINGS_MAX {
-            typings.clear();
-        }
-        typings.push((parameters.into(), Arc::clone(analysis)));
+        let analysis = Arc::clone(analysis);
+        self.known.insert(hash, Known { text: text.into(), types: types.into(), analysis });
     }
 }
 
@@ -353,11 +354,12 @@ mod tests {
             assert_eq!(needs(&[]).0.len(), 2);
         }
         assert!(Arc::ptr_eq(&needs(&[TEXT]).1, &needs(&[TEXT]).1));
-        // However many typings come, few are kept.
-        for id in 0..100 {
+        // However many typings come, so many are kept at the most.
+        let before = meaning.analyses.borrow().known.len();
+        for id in 0..TypeId::try_from(ANALYSES_MAX).unwrap() + 1 {
             drop((needs(&[TEXT, id]), needs(&[TEXT, id])));
         }
-        let kept = meaning.analyses.borrow().by_text.values().map(Vec::len).sum::<usize>();
-        assert!((1..=TYPINGS_MAX).contains(&kept), "{kept}");
+        let kept = meaning.analyses.borrow().known.len();
+        assert!((1..=ANALYSES_MAX).contains(&kept) && before > 0, "{before} {kept}");
     }
 }

@@ -147,9 +147,9 @@ impl Trail {
     }
 
     /// Bound values, as the settings have them recorded: value, and whether in binary form.
-    pub fn parameters<'a>(
+    pub fn parameters(
         &self,
-        values: impl Iterator<Item = (Option<&'a [u8]>, bool)>,
+        values: impl Iterator<Item = (Option<impl AsRef<[u8]>>, bool)>,
     ) -> Arc<[Parameter]> {
         redact::parameters(values, &self.parameters, self.text.bytes_max).into()
     }

@@ -2,15 +2,12 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
-
 use super::access::{Accesses, Operation};
 use super::name::QualifiedName;
 use super::placement::{Placement, TransactionMode};
 
 /// Statement classes, as pgaudit has them (pgaudit README, `pgaudit.log`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// SELECT and COPY from a relation or query.
     Read,
@@ -24,6 +21,20 @@ pub enum Class {
     Function,
     /// The rest: transactions, settings, cursors …
     Misc,
+}
+
+impl Class {
+    /// As pgaudit writes it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Read => "READ",
+            Self::Write => "WRITE",
+            Self::Ddl => "DDL",
+            Self::Role => "ROLE",
+            Self::Function => "FUNCTION",
+            Self::Misc => "MISC",
+        }
+    }
 }
 
 /// What one message said, statement by statement, in order.

@@ -1,7 +1,9 @@
 //! Real clients, without any option of their own, work through the proxy with a token as their password.
 
 use crate::house::{House, borrow, both};
-use crate::support::{Product, eventually, id_in, node, products_available, python};
+use crate::support::{
+    Product, eventually, id_in, mysql_async, node, products_available, python, run,
+};
 
 /// What the scripts below do.
 const GRANTS: &[&str] =
@@ -98,10 +100,14 @@ fn pymysql_logs_in_and_has_its_way() {
 }
 
 const CONNECTOR: &str = r#"
-import os, mysql.connector
-for more in ({"ssl_disabled": True}, {"ssl_ca": os.environ["CA"], "ssl_verify_cert": True}):
+# Its C part first: it needs the OpenSSL that came with it, which a system's older one would stand in for.
+import _mysql_connector, itertools, os, mysql.connector
+assert mysql.connector.HAVE_CEXT
+tls = {"ssl_ca": os.environ["CA"], "ssl_verify_cert": True}
+for pure, more in itertools.product((True, False), ({"ssl_disabled": True}, tls)):
     c = mysql.connector.connect(host="127.0.0.1", port=int(os.environ["PORT"]), user="alice",
-        password=os.environ["TOKEN"], database="shop", use_pure=True, **more)
+        password=os.environ["TOKEN"], database="shop", use_pure=pure, **more)
+    assert ("CMySQL" in type(c).__name__) != pure, type(c)
     k = c.cursor(prepared=True)
     for n in (1, 2):
         k.execute("SELECT %s + 1, %s", (n, "é"))
@@ -158,6 +164,17 @@ fn mysql2_logs_in_prepares_and_changes_its_user() {
         let (token, other) = (alice(house), house.daypass.token("alice"));
         let env = house.environment(&token, &[("OTHER", &other)]);
         assert_eq!(node(MYSQL2, &borrow(&env)).expect_success(), "done");
+        assert_trail(house);
+    });
+}
+
+#[test]
+fn mysql_async_logs_in_and_has_its_way() {
+    both(|house| {
+        let token = alice(house);
+        let mut client = mysql_async();
+        client.envs(house.environment(&token, &[]));
+        assert_eq!(run(&mut client, "").expect_success(), "done");
         assert_trail(house);
     });
 }

@@ -77,6 +77,13 @@ pub fn tool_of_java(file: &str) -> Command {
     command
 }
 
+/// The program of `tests/clients/mysql/async`: mysql_async, as an application has it.
+pub fn mysql_async() -> Command {
+    let program = installed("mysql-async/debug/mysql-async-client");
+    need(&program);
+    Command::new(program)
+}
+
 fn need(path: &Path) {
     assert!(path.exists(), "{} is missing: run scripts/install clients", path.display());
 }

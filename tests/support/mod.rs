@@ -39,7 +39,9 @@ mod psql;
 mod tls;
 mod wire;
 
-pub use clients::{introspect, java, node, python, tool_of_java, tool_of_node, tool_of_python};
+pub use clients::{
+    introspect, java, mysql_async, node, python, tool_of_java, tool_of_node, tool_of_python,
+};
 pub use daypass::{Config, Daypass, id_in};
 pub use mysql::{Mysql, Product, mysql_client, mysql_tool, products_available};
 pub use postgres::{

@@ -1,7 +1,7 @@
 //! Prepared statements of a session: by the server's numbers, and by SQL's names.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::wire::mysql::value::Type;
 
 /// A prepared statement: its text, and what that meant when it was prepared.
 pub(super) struct Prepared {
-    pub(super) text: Box<[u8]>,
+    pub(super) text: Rc<[u8]>,
     /// Under which it was prepared.
     meaning: Rc<Meaning<MysqlNames>>,
     analysis: Arc<Analysed>,
@@ -129,7 +129,8 @@ const OWN_FROM: StatementId = 0xc000_0000;
 /// All of a session's.
 #[derive(Default)]
 pub(super) struct Names {
-    by_id: HashMap<StatementId, Prepared>,
+    /// A few, mostly, among which a number is found faster than it is hashed.
+    by_id: BTreeMap<StatementId, Prepared>,
     /// SQL's PREPARE, by name in lower case: the text of that statement.
     by_name: HashMap<Box<str>, Prepared>,
     /// MariaDB: the one that was prepared last, unless that failed.
@@ -148,18 +149,23 @@ impl Names {
         OWN_FROM | self.own
     }
 
-    /// Which one a number stands for.
-    pub(super) fn resolve(&self, id: StatementId) -> Option<StatementId> {
-        let id = if id == LAST_PREPARED { self.last? } else { id };
-        self.by_id.contains_key(&id).then_some(id)
+    /// Which number a number stands for.
+    fn meant(&self, id: StatementId) -> Option<StatementId> {
+        if id == LAST_PREPARED { self.last } else { Some(id) }
+    }
+
+    /// Which one a number stands for, and what that is.
+    pub(super) fn find(&self, id: StatementId) -> Option<(StatementId, &Prepared)> {
+        let id = self.meant(id)?;
+        Some((id, self.by_id.get(&id)?))
     }
 
     pub(super) fn get(&self, id: StatementId) -> Option<&Prepared> {
-        self.by_id.get(&self.resolve(id)?)
+        self.find(id).map(|(_, statement)| statement)
     }
 
     pub(super) fn get_mut(&mut self, id: StatementId) -> Option<&mut Prepared> {
-        let id = self.resolve(id)?;
+        let id = self.meant(id)?;
         self.by_id.get_mut(&id)
     }
 
@@ -174,7 +180,7 @@ impl Names {
     }
 
     pub(super) fn close(&mut self, id: StatementId) -> Option<Prepared> {
-        let id = self.resolve(id)?;
+        let id = self.meant(id)?;
         if self.last == Some(id) {
             self.last = None;
         }

@@ -1,6 +1,7 @@
 //! Prepared statements: decided when they are prepared, and again at each execution and fetch.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::audit::record::Parameter;
@@ -234,15 +235,13 @@ impl Conversation {
     }
 
     /// The prepared statement that a number stands for: its own number, its text, whether the server knows it.
-    fn known(&self, id: StatementId) -> Option<(StatementId, Box<[u8]>, bool)> {
-        let id = self.names.resolve(id)?;
-        let statement = self.names.get(id)?;
-        Some((id, statement.text.clone(), statement.at_server))
+    fn known(&self, id: StatementId) -> Option<(StatementId, Rc<[u8]>, bool)> {
+        let (id, statement) = self.names.find(id)?;
+        Some((id, Rc::clone(&statement.text), statement.at_server))
     }
 
     fn trail_of(&self, values: &[Value<'_>]) -> Arc<[Parameter]> {
-        let values: Vec<_> = values.iter().map(recorded).collect();
-        self.trail.parameters(values.iter().map(|(value, binary)| (value.as_deref(), *binary)))
+        self.trail.parameters(values.iter().map(recorded))
     }
 }
 

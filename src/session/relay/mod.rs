@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use bytes::{Buf, BytesMut};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, timeout};
 
 use crate::audit::record::Verdict;
 use crate::audit::recorder::Recorder;
@@ -168,13 +168,14 @@ impl<W: Wire> Relay<W> {
         let message_bytes_max = shared.limits.wire.message_bytes_max;
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let progress = database.lock.as_ref().map(Lock::progress);
+        let timer = Box::pin(worker.timer());
         let mut running = Running {
             relay: Session { worker, shared, database, machine, caller, target, startup },
             news: News::new(commands, snapshots, catalogs, phase, progress.clone()),
             io: Io::new(client, read, W::look_ahead, message_bytes_max),
             out: Output::default(),
             backend: None,
-            timer: Box::pin(sleep(Duration::ZERO)),
+            timer,
             timer_due: None,
             closing: None,
             client_gone: None,

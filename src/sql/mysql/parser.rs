@@ -58,26 +58,46 @@ impl<'t> Parser<'t> {
 
     /// Whether the next tokens are those key words.
     pub(super) fn are(&self, words: &str) -> bool {
-        words.split(' ').enumerate().all(|(ahead, word)| self.is_at(ahead, word))
+        self.count(words).is_some()
+    }
+
+    /// How many tokens those key words are, if they stand here. Most often another one does, which the first
+    /// comparison shows.
+    fn count(&self, words: &str) -> Option<usize> {
+        let mut rest = words.as_bytes();
+        let mut count = 0;
+        loop {
+            let token = self.token(count).filter(|token| token.kind == Kind::Word)?;
+            // No token has a space in it, so a shorter one leaves something else than a space behind it.
+            let found = self.tokens.bytes(token);
+            let (word, behind) = rest.split_at_checked(found.len())?;
+            if !word.eq_ignore_ascii_case(found) {
+                return None;
+            }
+            count += 1;
+            match behind.split_first() {
+                None => return Some(count),
+                Some((b' ', more)) => rest = more,
+                Some(_) => return None,
+            }
+        }
     }
 
     /// Whether the next token is one of those key words.
     pub(super) fn is_any(&self, words: &[&str]) -> bool {
-        words.iter().any(|word| self.is(word))
+        self.kind() == Some(Kind::Word) && words.iter().any(|word| self.is(word))
     }
 
     /// Takes those key words if they stand here.
     pub(super) fn eat(&mut self, words: &str) -> bool {
-        let found = self.are(words);
-        if found {
-            self.at += words.split(' ').count();
-        }
-        found
+        let count = self.count(words);
+        self.at += count.unwrap_or_default();
+        count.is_some()
     }
 
     /// Takes one of those key words.
     pub(super) fn eat_any(&mut self, words: &[&str]) -> bool {
-        words.iter().any(|word| self.eat(word))
+        self.kind() == Some(Kind::Word) && words.iter().any(|word| self.eat(word))
     }
 
     /// Takes every one of those key words that stands here, in any order.

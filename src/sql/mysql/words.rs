@@ -6,9 +6,7 @@ use std::sync::LazyLock;
 use super::settings::Flavour;
 
 /// Reserved by both servers, or with a meaning where a name might stand.
-static RESERVED: Words = LazyLock::new(|| {
-    words(
-        " accessible add all alter analyze and as asc asensitive before between bigint binary \
+const RESERVED: &str = " accessible add all alter analyze and as asc asensitive before between bigint binary \
 blob both by call cascade case change char character check collate column condition constraint continue \
 convert create cross current_date current_time current_timestamp current_user cursor database databases \
 day_hour day_microsecond day_minute day_second dec decimal declare default delayed delete desc describe \
@@ -26,32 +24,32 @@ show signal smallint spatial specific sql sql_big_result sql_buffer_result sql_c
 sql_no_cache sql_small_result sqlexception sqlstate sqlwarning ssl starting straight_join table terminated \
 then tinyblob tinyint tinytext to trailing trigger true undo union unique unlock unsigned update usage use \
 using utc_date utc_time utc_timestamp values varbinary varchar varcharacter varying when where while window \
-with write xor year_month zerofill ",
-    )
-});
+with write xor year_month zerofill ";
 
 static OF_MYSQL: Words = LazyLock::new(|| {
-    words(
+    words(&[
+        RESERVED,
         " cube cume_dist dense_rank empty first_value function generated get grouping groups \
 io_after_gtids io_before_gtids json_table lag last_value lateral lead manual master_bind nth_value ntile of \
 optimizer_costs parallel percent_rank qualify rank row stored system tablesample virtual ",
-    )
+    ])
 });
 
 static OF_MARIADB: Words = LazyLock::new(|| {
-    words(
+    words(&[
+        RESERVED,
         " current_role delete_domain_id do_domain_ids general ignore_domain_ids json_table \
 master_heartbeat_period nested offset page_checksum parse_vcol_expr ref_system_id returning rownum slow \
 stats_auto_recalc stats_persistent stats_sample_pages ",
-    )
+    ])
 });
 
 /// A list of words, in which one is found by its hash.
 type Words = LazyLock<HashSet<&'static str>>;
 
-/// The words of a list, which are lower-case.
-fn words(list: &'static str) -> HashSet<&'static str> {
-    list.split(' ').filter(|word| !word.is_empty()).collect()
+/// The words of lists, which are lower-case.
+fn words(lists: &[&'static str]) -> HashSet<&'static str> {
+    lists.iter().flat_map(|list| list.split(' ')).filter(|word| !word.is_empty()).collect()
 }
 
 fn has(list: &Words, word: &str) -> bool {
@@ -68,16 +66,14 @@ pub(super) fn is_reserved(word: &str, flavour: Flavour) -> bool {
         Flavour::MySql => &OF_MYSQL,
         Flavour::MariaDb => &OF_MARIADB,
     };
-    has(&RESERVED, word) || has(own, word)
+    has(own, word)
 }
 
 /// Key words that are functions when a parenthesis follows.
 static CALLED: Words = LazyLock::new(|| {
-    words(
-        " char left right if insert repeat replace mod database schema row_number rank \
+    words(&[" char left right if insert repeat replace mod database schema row_number rank \
 dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value row values default \
-interval convert grouping truncate rownum ",
-    )
+interval convert grouping truncate rownum "])
 });
 
 /// Whether a reserved word followed by a parenthesis is a function of that name.
@@ -87,10 +83,8 @@ pub(super) fn is_called(word: &str) -> bool {
 
 /// Functions that are key words, without or with an empty parenthesis.
 static BARE: Words = LazyLock::new(|| {
-    words(
-        " current_date current_time current_timestamp current_user current_role localtime \
-localtimestamp utc_date utc_time utc_timestamp null true false ",
-    )
+    words(&[" current_date current_time current_timestamp current_user current_role localtime \
+localtimestamp utc_date utc_time utc_timestamp null true false "])
 });
 
 /// Whether a word alone is a value.
@@ -100,7 +94,7 @@ pub(super) fn is_bare(word: &str) -> bool {
 
 /// Built-in functions that read nothing but their arguments and the session, or do what everybody may.
 static FUNCTIONS: Words = LazyLock::new(|| {
-    words(
+    words(&[
         " abs acos adddate addtime aes_decrypt aes_encrypt any_value ascii asin atan atan2 avg \
 benchmark bin bin_to_uuid bit_and bit_count bit_length bit_or bit_xor cast ceil ceiling char char_length \
 character_length charset chr coalesce coercibility collation compress concat concat_ws connection_id conv \
@@ -136,7 +130,7 @@ st_difference st_centroid st_numpoints st_pointn st_startpoint st_endpoint st_ge
 st_isempty st_transform st_latitude st_longitude st_pointfromtext mbrcontains mbrwithin mbrintersects \
 mbrequal mbrdisjoint point linestring polygon multipoint multilinestring multipolygon geometrycollection \
 gtid_subset gtid_subtract master_pos_wait master_gtid_wait source_pos_wait wait_for_executed_gtid_set ",
-    )
+    ])
 });
 
 /// Whether a function is built in and harmless.
@@ -146,12 +140,12 @@ pub(super) fn is_builtin(name: &str) -> bool {
 
 /// Key words only where the parenthesis follows at once; otherwise a stored function's name.
 static GLUED: Words = LazyLock::new(|| {
-    words(
+    words(&[
         " adddate bit_and bit_or bit_xor cast count curdate curtime date_add date_sub extract \
 group_concat json_arrayagg json_objectagg max mid min now position session_user std stddev stddev_pop \
 stddev_samp st_collect subdate substr substring sum sysdate system_user trim variance var_pop var_samp avg \
 median ",
-    )
+    ])
 });
 
 /// Whether white space before the parenthesis makes it another function.
@@ -161,12 +155,10 @@ pub(super) fn is_glued(name: &str) -> bool {
 
 /// Units of INTERVAL, EXTRACT and their like.
 static UNITS: Words = LazyLock::new(|| {
-    words(
-        " microsecond second minute hour day week month quarter year second_microsecond \
+    words(&[" microsecond second minute hour day week month quarter year second_microsecond \
 minute_microsecond minute_second hour_microsecond hour_second hour_minute day_microsecond day_second \
 day_minute day_hour year_month sql_tsi_second sql_tsi_minute sql_tsi_hour sql_tsi_day sql_tsi_week \
-sql_tsi_month sql_tsi_quarter sql_tsi_year sql_tsi_frac_second ",
-    )
+sql_tsi_month sql_tsi_quarter sql_tsi_year sql_tsi_frac_second "])
 });
 
 /// Whether a word is a unit of time.
@@ -176,12 +168,12 @@ pub(super) fn is_unit(word: &str) -> bool {
 
 /// Words of the types that CAST, CONVERT and RETURNING take.
 static TYPES: Words = LazyLock::new(|| {
-    words(
+    words(&[
         " binary char character nchar national varchar varbinary set charset ascii unicode byte date \
 datetime time timestamp decimal dec double precision float real signed unsigned integer int bigint smallint \
 year json array point linestring polygon text bool boolean zerofill longtext utf8 utf8mb4 utf8mb3 latin1 \
 collate uuid inet4 inet6 interval day second to ",
-    )
+    ])
 });
 
 /// Whether a word belongs to a type.

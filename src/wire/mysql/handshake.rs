@@ -321,6 +321,9 @@ impl<'a> ChangeUser<'a> {
         }
         if capabilities.has(Capabilities::CONNECT_ATTRS) && !body.is_empty() {
             read.attributes = attributes(&mut body)?;
+        } else if body.left() == 1 {
+            // mysql_async tells of no attributes even where nobody would read any.
+            body.byte()?;
         }
         body.end()?;
         Ok(read)
@@ -425,6 +428,9 @@ mod tests {
         assert_eq!((read.user, read.schema, read.collation), ("bob", Some("shop"), Some(45)));
         assert_eq!(read.attributes, [("a", "bc")]);
         assert!(ChangeUser::read(body, Capabilities::NONE).is_err());
+        let body = b"bob\0\0shop\0\x2d\0mysql_native_password\0\0";
+        let read = ChangeUser::read(body, Capabilities::PLUGIN_AUTH).unwrap();
+        assert_eq!((read.schema, read.attributes.len()), (Some("shop"), 0));
         assert!(ChangeUser::read(b"bob\0\0\0", all).unwrap().schema.is_none());
     }
 
