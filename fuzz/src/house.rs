@@ -12,7 +12,9 @@ use daypass::session::call::{BoundCall, CallError, CallReply, Procedure};
 use daypass::session::machine::SessionLimits;
 use daypass::session::output::{Command, Output, Piece};
 use daypass::session::postgres::{Conversation, Env, Start};
+use daypass::session::routing::Routing;
 use daypass::session::scope::Meanings;
+use daypass::session::site::Site;
 use daypass::session::trail::{Facts, SecondLock, Trail};
 use daypass::sql::Engine;
 use daypass::sql::postgres::ParseLimits;
@@ -83,6 +85,7 @@ impl House {
             startup: Vec::new(),
             cancel_key: (7, [1, 2, 3, 4].into()),
             poison: POISON.into(),
+            routing: Routing::default(),
         };
         let wire = Limits {
             message_bytes_max: 4_096,
@@ -130,9 +133,12 @@ impl House {
         self.audit.append(&mut self.out.audit);
         if self.server_open {
             let held = HeldGrants::new(self.grants.iter().cloned());
-            self.server.receive(self.out.to_server(), &held, self.now);
+            self.server.receive(self.out.to_server(Site::Primary), &held, self.now);
         } else {
-            assert!(self.out.to_server().is_empty(), "bytes for a server that is not there");
+            assert!(
+                self.out.to_server(Site::Primary).is_empty(),
+                "bytes for a server that is not there"
+            );
         }
         for piece in &self.out.client {
             let bytes = match piece {
@@ -179,7 +185,8 @@ impl House {
         }
         self.server_in.extend_from_slice(bytes);
         let input = self.server_in.split();
-        let taken = self.with_machine(|machine, env, out| machine.on_server(&input, env, out));
+        let taken = self
+            .with_machine(|machine, env, out| machine.on_server(Site::Primary, &input, env, out));
         self.server_in = input;
         self.apply();
         match taken {
@@ -194,18 +201,26 @@ impl House {
             return false;
         }
         match self.pending.remove(0) {
-            Command::OpenUpstream => {
+            Command::OpenPrimary => {
                 self.server_open = true;
                 let parameters = vec![("server_version".into(), "15.18".into())];
-                self.machine.on_upstream_open("server:1".into(), parameters, &mut self.out);
+                self.machine.on_upstream_open(
+                    Site::Primary,
+                    "server:1".into(),
+                    parameters,
+                    &mut self.out,
+                );
             }
             Command::RefreshCatalog => self.machine.on_catalog(Some(Arc::clone(&CATALOG))),
-            Command::CancelUpstream => self.machine.on_cancel_done(&mut self.out),
+            Command::CancelUpstream(_) => self.machine.on_cancel_done(&mut self.out),
             Command::Call(call) => {
                 let result = answer(&call);
                 self.with_machine(|machine, env, out| machine.on_call_result(result, env, out));
             }
-            Command::TerminateUpstream
+            Command::TerminateUpstream(_)
+            | Command::OpenReplica(_)
+            | Command::CloseReplica
+            | Command::CountRerun
             | Command::Kill { .. }
             | Command::Depart(_)
             | Command::Close => (),

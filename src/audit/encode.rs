@@ -51,6 +51,7 @@ impl Encoder {
             missing,
             backend,
             route,
+            rule,
             rows,
             bytes,
             duration_us,
@@ -84,6 +85,7 @@ impl Encoder {
         object.texts(b",\"missing\":", missing)?;
         object.text(b",\"backend\":", backend.as_deref())?;
         object.word(b",\"route\":", *route);
+        object.text(b",\"rule\":", rule.as_deref())?;
         object.some(b",\"rows\":", rows.as_ref())?;
         object.some(b",\"bytes\":", bytes.as_ref())?;
         object.some(b",\"duration-us\":", duration_us.as_ref())?;

@@ -50,6 +50,8 @@ pub struct AuditRecord {
     pub backend: Option<Arc<str>>,
     /// `primary`, or which replica; of a grant or request, where it is bound to replicas, `replica-only`.
     pub route: Option<&'static str>,
+    /// Why it ran there: a clause.
+    pub rule: Option<Arc<str>>,
     /// Rows returned or changed.
     pub rows: Option<u64>,
     /// Bytes of its result, frame headers included.
@@ -319,6 +321,7 @@ impl AuditRecord {
             missing: Vec::new(),
             backend: None,
             route: None,
+            rule: None,
             rows: None,
             bytes: None,
             duration_us: None,

@@ -112,6 +112,16 @@ fn page(house: &House, metrics: &Metrics) -> Result<String, StatusCode> {
         "Statements that were refused",
         metrics.decisions.denied.clone(),
     );
+    registry.register(
+        "statements_at_replicas",
+        "Statements that a replica was sent",
+        metrics.decisions.at_replicas.clone(),
+    );
+    registry.register(
+        "reads_done_again",
+        "Reads that a replica could not do, done again at the primary",
+        metrics.decisions.reruns.clone(),
+    );
     let statistics = house.shared.recorder.statistics();
     let gauges = [
         ("sessions", "Sessions that are open", house.registry.count() as u64),

@@ -54,6 +54,11 @@ impl Gate {
         self.held.any_live(now)
     }
 
+    /// Whether some do, and all of those are bound to replicas.
+    pub fn only_replicas(&self, now: Timestamp) -> bool {
+        self.held.only_replicas(now)
+    }
+
     /// Decides what a statement needs: its own accesses, and more that only the session knows.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Both sockets of a session and what waits to be written to them. Reads stop while the other side is
+//! The sockets of a session and what waits to be written to them. Reads stop while the other side is
 //! slow: nothing queues without bound.
 
 use std::cell::RefCell;
@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::net::Stream;
 
 use super::output::{Output, Piece};
+use super::site::{Site, Sites};
 use super::wire::Ahead;
 
 /// What a client may send ahead of what is taken, bytes, unless one message is longer.
@@ -25,14 +26,14 @@ const IDLE_BYTES_MAX: usize = 1_024;
 pub(super) enum Happened {
     /// The client sent something, or something could be written.
     Progress,
-    /// The server sent something.
-    ServerSent,
+    /// A server sent something.
+    ServerSent(Site),
     /// The client has closed its sending side; it may still read.
     ClientClosed,
     /// The connection to the client is broken.
     ClientGone,
-    /// The server has closed, or broken.
-    ServerGone,
+    /// A server has closed, or broken.
+    ServerGone(Site),
 }
 
 /// Looks at that, given how long a message may be that has to be there as a whole.
@@ -41,16 +42,38 @@ pub(super) type LookAhead = fn(&[u8], usize) -> Ahead;
 /// The sockets.
 pub(super) struct Io {
     client: Option<Stream>,
-    server: Option<Stream>,
+    servers: Sites<Server>,
     /// From the client, not yet taken.
     pub(super) client_in: BytesMut,
-    /// From the server, not yet taken.
-    pub(super) server_in: BytesMut,
     client_out: BytesMut,
-    server_out: BytesMut,
     client_closed: bool,
     look_ahead: LookAhead,
     message_bytes_max: usize,
+}
+
+/// One server's.
+#[derive(Default)]
+struct Server {
+    stream: Option<Stream>,
+    /// From it, not yet taken.
+    input: BytesMut,
+    out: BytesMut,
+}
+
+impl Server {
+    fn send(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+        match &mut self.stream {
+            Some(stream) => write_or_queue(stream, &mut self.out, &[bytes], cx),
+            None => Ok(()),
+        }
+    }
+
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Some(stream) => poll_queue(stream, &mut self.out, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
 }
 
 impl Io {
@@ -63,24 +86,26 @@ impl Io {
     ) -> Self {
         Self {
             client: Some(client),
-            server: None,
+            servers: Sites::default(),
             client_in,
-            server_in: BytesMut::new(),
             client_out: BytesMut::new(),
-            server_out: BytesMut::new(),
             client_closed: false,
             look_ahead,
             message_bytes_max,
         }
     }
 
-    pub(super) fn set_server(&mut self, server: Stream, read: BytesMut) {
-        self.server = Some(server);
-        self.server_in = read;
+    pub(super) fn set_server(&mut self, site: Site, server: Stream, read: BytesMut) {
+        self.servers[site] = Server { stream: Some(server), input: read, out: BytesMut::default() };
     }
 
-    pub(super) fn take_server(&mut self) -> Option<Stream> {
-        self.server.take()
+    pub(super) fn take_server(&mut self, site: Site) -> Option<Stream> {
+        std::mem::take(&mut self.servers[site]).stream
+    }
+
+    /// From a server, not yet taken.
+    pub(super) fn server_in(&mut self, site: Site) -> &mut BytesMut {
+        &mut self.servers[site].input
     }
 
     pub(super) fn drop_client(&mut self) -> Option<Stream> {
@@ -94,26 +119,29 @@ impl Io {
         self.client_out.is_empty()
     }
 
-    /// Writes at once what the sockets take, and queues the rest, which is written by [`Self::poll`].
-    pub(super) async fn send(&mut self, out: &Output) -> Result<(), Happened> {
+    /// Writes at once what the sockets take, and queues the rest, which is written by [`Self::poll`]. Pieces of a
+    /// server's are of what `heard` has sent.
+    pub(super) async fn send(&mut self, out: &Output, heard: Site) -> Result<(), Happened> {
         std::future::poll_fn(|cx| {
-            Poll::Ready(match (self.send_to_server(out, cx), self.send_to_client(out, cx)) {
-                (Err(_), _) => Err(Happened::ServerGone),
-                (Ok(()), Err(_)) => Err(Happened::ClientGone),
-                (Ok(()), Ok(())) => Ok(()),
-            })
+            for site in Site::ALL {
+                if self.servers[site].send(out.to_server(site), cx).is_err() {
+                    return Poll::Ready(Err(Happened::ServerGone(site)));
+                }
+            }
+            Poll::Ready(self.send_to_client(out, heard, cx).map_err(|_| Happened::ClientGone))
         })
         .await
     }
 
-    fn send_to_server(&mut self, out: &Output, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(server) = &mut self.server else { return Ok(()) };
-        write_or_queue(server, &mut self.server_out, &[out.to_server()], cx)
-    }
-
-    fn send_to_client(&mut self, out: &Output, cx: &mut Context<'_>) -> io::Result<()> {
+    fn send_to_client(
+        &mut self,
+        out: &Output,
+        heard: Site,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
         let Some(client) = &mut self.client else { return Ok(()) };
-        let bytes = |piece| bytes_of(piece, &self.server_in, &out.own);
+        let input = &self.servers[heard].input;
+        let bytes = |piece| bytes_of(piece, input, &out.own);
         match out.client.as_slice() {
             // Most often it is all that the server has said.
             [piece] => write_or_queue(client, &mut self.client_out, &[bytes(piece)], cx),
@@ -131,40 +159,43 @@ impl Io {
         }
     }
 
-    fn poll_server_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.server {
-            Some(stream) => poll_queue(stream, &mut self.server_out, cx),
-            None => Poll::Ready(Ok(())),
-        }
-    }
-
-    /// Waits until something happens. Cancel-safe: what was read stands in the buffers.
+    /// Waits until something happens. Cancel-safe: what was read stands in the buffers. `hears`: the only server
+    /// that is listened to, or none where both are.
     pub(super) fn poll(
         &mut self,
+        hears: Option<Site>,
         scratch: &RefCell<Box<[u8]>>,
         cx: &mut Context<'_>,
     ) -> Poll<Happened> {
-        let waiting = (!self.client_out.is_empty(), !self.server_out.is_empty());
-        match self.poll_server_out(cx) {
-            Poll::Ready(Err(_)) => return Poll::Ready(Happened::ServerGone),
-            Poll::Ready(Ok(())) if waiting.1 => return Poll::Ready(Happened::Progress),
-            _ => (),
+        for site in Site::ALL {
+            let server = &mut self.servers[site];
+            let waiting = !server.out.is_empty();
+            match server.poll_out(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Happened::ServerGone(site)),
+                Poll::Ready(Ok(())) if waiting => return Poll::Ready(Happened::Progress),
+                _ => (),
+            }
         }
+        let waiting = !self.client_out.is_empty();
         match self.poll_client_out(cx) {
             Poll::Ready(Err(_)) => return Poll::Ready(Happened::ClientGone),
-            Poll::Ready(Ok(())) if waiting.0 => return Poll::Ready(Happened::Progress),
+            Poll::Ready(Ok(())) if waiting => return Poll::Ready(Happened::Progress),
             _ => (),
         }
-        if self.client_out.is_empty()
-            && let Some(server) = &mut self.server
-            && let Poll::Ready(read) = poll_read(server, &mut self.server_in, scratch, cx)
-        {
-            return Poll::Ready(match read {
-                Ok(1..) => Happened::ServerSent,
-                Ok(0) | Err(_) => Happened::ServerGone,
-            });
+        for site in Site::ALL {
+            let server = &mut self.servers[site];
+            if self.client_out.is_empty()
+                && hears.is_none_or(|heard| heard == site)
+                && let Some(stream) = &mut server.stream
+                && let Poll::Ready(read) = poll_read(stream, &mut server.input, scratch, cx)
+            {
+                return Poll::Ready(match read {
+                    Ok(1..) => Happened::ServerSent(site),
+                    Ok(0) | Err(_) => Happened::ServerGone(site),
+                });
+            }
         }
-        if self.server_out.is_empty()
+        if Site::ALL.iter().all(|site| self.servers[*site].out.is_empty())
             && !self.client_closed
             && self.wants_more()
             && let Some(client) = &mut self.client
@@ -203,9 +234,15 @@ impl Io {
 
     /// Gives back the memory of buffers that are empty.
     pub(super) fn shrink(&mut self) {
-        for buffer in
-            [&mut self.client_in, &mut self.server_in, &mut self.client_out, &mut self.server_out]
-        {
+        let Sites { primary, replica } = &mut self.servers;
+        for buffer in [
+            &mut self.client_in,
+            &mut self.client_out,
+            &mut primary.input,
+            &mut primary.out,
+            &mut replica.input,
+            &mut replica.out,
+        ] {
             if buffer.is_empty() && buffer.capacity() > IDLE_BYTES_MAX {
                 *buffer = BytesMut::new();
             }

@@ -8,7 +8,9 @@ use bytes::BytesMut;
 use crate::grant::snapshot::HeldGrants;
 use crate::session::call::{CallError, CallReply};
 use crate::session::output::Output;
+use crate::session::routing::Sight;
 use crate::session::scope::{Meanings, Names};
+use crate::session::site::Site;
 use crate::sql::ParseLimits;
 use crate::time::Timestamp;
 use crate::upstream::UpstreamError;
@@ -94,18 +96,25 @@ pub trait Machine {
     /// The client is logged in.
     fn start(&mut self, env: &mut Env<'_, Self::Names>, out: &mut Output);
 
-    /// The connection to the server is open.
+    /// A connection to a server is open.
     ///
     /// # Errors
     /// When what it has told is malformed.
     fn on_upstream_open(
         &mut self,
+        site: Site,
         opened: Self::Opened,
         out: &mut Output,
     ) -> Result<(), Self::Violation>;
 
     /// It could not be opened.
-    fn on_upstream_failed(&mut self, error: &UpstreamError, out: &mut Output);
+    fn on_upstream_failed(
+        &mut self,
+        site: Site,
+        error: &UpstreamError,
+        now: Timestamp,
+        out: &mut Output,
+    );
 
     /// The client has sent something, or something else has happened after which what it sent may be taken.
     ///
@@ -118,12 +127,13 @@ pub trait Machine {
         out: &mut Output,
     ) -> Result<(), Self::Violation>;
 
-    /// The server has sent something; returns how many bytes were taken. Ranges in `out` are of `input`.
+    /// A server has sent something; returns how many bytes were taken. Ranges in `out` are of `input`.
     ///
     /// # Errors
     /// When it broke the protocol.
     fn on_server(
         &mut self,
+        site: Site,
         input: &[u8],
         env: &mut Env<'_, Self::Names>,
         out: &mut Output,
@@ -131,6 +141,9 @@ pub trait Machine {
 
     /// The principal's grants have changed.
     fn on_grants(&mut self, held: HeldGrants, now: Timestamp, out: &mut Output);
+
+    /// The servers of the database are seen otherwise now.
+    fn on_sight(&mut self, sight: Sight, now: Timestamp, out: &mut Output);
 
     /// Rights of the session's account have changed so that the server holds it to them only after that.
     fn on_rights(&mut self, renewal: Renewal, out: &mut Output);
@@ -144,6 +157,12 @@ pub trait Machine {
     /// Whether something of the client's is under way.
     fn is_busy(&self) -> bool;
 
+    /// The server whose words are due next; none while nothing runs, when either may say something.
+    fn hears(&self) -> Option<Site>;
+
+    /// Whether something that the client has sent waits in the machine itself, to be taken again.
+    fn takes_again(&self) -> bool;
+
     /// Somebody who may asks for a cancel of what runs.
     fn on_cancel(&mut self, out: &mut Output);
 
@@ -156,8 +175,8 @@ pub trait Machine {
     /// Ends the session, with a last word to the client.
     fn close(&mut self, farewell: &Farewell, out: &mut Output);
 
-    /// The connection to the server is gone.
-    fn on_server_gone(&mut self, now: Timestamp, out: &mut Output);
+    /// The connection to a server is gone.
+    fn on_server_gone(&mut self, site: Site, now: Timestamp, out: &mut Output);
 
     /// The session is over.
     fn end(&mut self, now: Timestamp, reason: &str, out: &mut Output);
@@ -192,8 +211,14 @@ macro_rules! hand_over {
             self.start(env, out);
         }
 
-        fn on_upstream_failed(&mut self, error: &UpstreamError, out: &mut Output) {
-            self.on_upstream_failed(report::upstream_report(error), out);
+        fn on_upstream_failed(
+            &mut self,
+            site: Site,
+            error: &UpstreamError,
+            now: Timestamp,
+            out: &mut Output,
+        ) {
+            self.on_upstream_failed(site, report::upstream_report(error), now, out);
         }
 
         fn on_client(
@@ -207,15 +232,20 @@ macro_rules! hand_over {
 
         fn on_server(
             &mut self,
+            site: Site,
             input: &[u8],
             env: &mut Env<'_>,
             out: &mut Output,
         ) -> Result<usize, Self::Violation> {
-            self.on_server(input, env, out)
+            self.on_server(site, input, env, out)
         }
 
         fn on_grants(&mut self, held: HeldGrants, now: Timestamp, out: &mut Output) {
             self.on_grants(held, now, out);
+        }
+
+        fn on_sight(&mut self, sight: Sight, now: Timestamp, out: &mut Output) {
+            self.on_sight(sight, now, out);
         }
 
         fn on_timer(&mut self, now: Timestamp, out: &mut Output) {
@@ -230,6 +260,14 @@ macro_rules! hand_over {
             self.is_busy()
         }
 
+        fn hears(&self) -> Option<Site> {
+            self.hears()
+        }
+
+        fn takes_again(&self) -> bool {
+            self.takes_again()
+        }
+
         fn on_cancel(&mut self, out: &mut Output) {
             self.on_cancel(out);
         }
@@ -242,8 +280,8 @@ macro_rules! hand_over {
             self.close(Some(report::farewell(farewell)), out);
         }
 
-        fn on_server_gone(&mut self, now: Timestamp, out: &mut Output) {
-            self.on_server_gone(now, out);
+        fn on_server_gone(&mut self, site: Site, now: Timestamp, out: &mut Output) {
+            self.on_server_gone(site, now, out);
         }
 
         fn end(&mut self, now: Timestamp, reason: &str, out: &mut Output) {

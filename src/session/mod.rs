@@ -18,8 +18,10 @@ pub mod postgres;
 pub mod refusal;
 pub mod registry;
 pub mod relay;
+pub mod routing;
 pub mod scope;
 #[cfg(test)]
 mod simulation;
+pub mod site;
 pub mod trail;
 pub mod wire;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::session::call::{CallError, CallReply};
 use crate::session::machine::KillOutcome;
 use crate::session::registry::Command;
+use crate::session::site::Site;
 use crate::session::wire::{Catalog, Wire};
 use crate::store::Snapshot;
 use crate::upstream::UpstreamError;
@@ -31,7 +32,7 @@ pub enum Phase {
 
 /// Something that was asked for has come.
 pub(super) enum Arrival<W: Wire> {
-    Upstream(Result<(W::Connection, Stamp), UpstreamError>),
+    Upstream(Site, Result<(W::Connection, Stamp), UpstreamError>),
     Catalog(Option<Arc<Catalog<W>>>),
     CancelDone,
     Call(Result<CallReply, CallError>),

@@ -6,18 +6,25 @@ use crate::audit::record::AuditRecord;
 use crate::grant::decide::Permit;
 use crate::secret::Secret;
 use crate::session::call::BoundCall;
+use crate::session::site::{Site, Sites};
 
 /// Something other than bytes to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Open the connection to the primary.
-    OpenUpstream,
+    OpenPrimary,
+    /// Open a connection to the replica of that number, in the order of the configuration.
+    OpenReplica(usize),
+    /// The connection to the replica is used no more.
+    CloseReplica,
     /// Read the catalog again, a read that starts after this.
     RefreshCatalog,
     /// Ask the server to cancel what this session runs there.
-    CancelUpstream,
+    CancelUpstream(Site),
     /// The server did not answer a cancel: end its backend.
-    TerminateUpstream,
+    TerminateUpstream(Site),
+    /// Count a read that a replica could not do, and that is done again.
+    CountRerun,
     /// Do a call on the schema `daypass`.
     Call(BoundCall),
     /// End another session of the same principal, or what it runs: MySQL's KILL.
@@ -56,8 +63,10 @@ pub enum Piece {
 pub struct Output {
     /// To be recorded first.
     pub audit: Vec<AuditRecord>,
-    /// To the server.
-    server: Vec<u8>,
+    /// To the servers.
+    server: Sites<Vec<u8>>,
+    /// Which of them is meant now.
+    site: Site,
     /// To the client.
     pub client: Vec<Piece>,
     /// Bytes that are ours.
@@ -69,17 +78,27 @@ pub struct Output {
 impl Output {
     /// Sends a client's statement on. Asks for the permit so that no path without one compiles.
     pub fn forward(&mut self, _permit: &Permit, frame: &[u8]) {
-        self.server.extend_from_slice(frame);
+        self.server[self.site].extend_from_slice(frame);
     }
 
     /// Sends on what carries no statement: Sync, Flush, Close, COPY data, or our own words.
     pub fn control(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.server);
+        write(&mut self.server[self.site]);
     }
 
-    /// Bytes for the server.
-    pub fn to_server(&self) -> &[u8] {
-        &self.server
+    /// What is sent from now on goes there, until something else is said.
+    pub const fn turn_to(&mut self, site: Site) {
+        self.site = site;
+    }
+
+    /// Bytes for a server.
+    pub fn to_server(&self, site: Site) -> &[u8] {
+        &self.server[site]
+    }
+
+    /// Whether there are bytes for any server.
+    pub fn sends(&self) -> bool {
+        Site::ALL.iter().any(|site| !self.server[*site].is_empty())
     }
 
     /// Passes a range of the server's bytes.
@@ -116,7 +135,8 @@ impl Output {
         self.audit.clear();
         self.client.clear();
         self.commands.clear();
-        for bytes in [&mut self.server, &mut self.own] {
+        let Sites { primary, replica } = &mut self.server;
+        for bytes in [primary, replica, &mut self.own] {
             bytes.clear();
             bytes.shrink_to(KEEP_BYTES_MAX);
         }

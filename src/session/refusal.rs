@@ -6,6 +6,7 @@ use crate::grant::decide::Denial;
 use crate::grant::denial::{BoundGrants, NeedsPrimary};
 use crate::session::call::CallError;
 use crate::sql::access::Access;
+use crate::sql::placement::Rule;
 use crate::sql::statement::NotUnderstood;
 use crate::time::Timestamp;
 
@@ -57,6 +58,10 @@ pub enum Refusal {
         /// What the server says.
         why: String,
     },
+    /// It has to run at the primary, and its transaction is at a replica: why it has to.
+    AtReplica(Rule),
+    /// No replica can serve it, and the operator keeps reads off the primary: why none can, a clause.
+    NoneServes(Box<str>),
     /// Only the end of the transaction is taken.
     FailedTransaction,
     /// Something the protocol has and this proxy does not take.

@@ -7,7 +7,9 @@ use crate::audit::redact;
 use crate::audit::rendered::Rendered;
 use crate::grant::decide::Permit;
 use crate::session::refusal::Refusal;
+use crate::session::routing::Why;
 use crate::session::scope::Analysed;
+use crate::session::site::{Site, Sites};
 use crate::sql::Engine;
 use crate::sql::access::Access;
 use crate::sql::statement::Statement;
@@ -103,7 +105,10 @@ pub struct Trail {
     who: Arc<Rendered<Who>>,
     text: redact::TextSettings,
     parameters: redact::ParameterSettings,
-    backend: Option<Arc<str>>,
+    backends: Sites<Option<Arc<str>>>,
+    /// Where statements run now, and why, where anything is routed.
+    site: Site,
+    rule: Option<Arc<str>>,
     as_owner: bool,
     statements: u64,
 }
@@ -123,7 +128,17 @@ impl Trail {
             engine: Some(facts.engine),
             client: Some(Arc::clone(&facts.client)),
         }));
-        Self { facts, who, text, parameters, backend: None, as_owner: false, statements: 0 }
+        Self {
+            facts,
+            who,
+            text,
+            parameters,
+            backends: Sites::default(),
+            site: Site::Primary,
+            rule: None,
+            as_owner: false,
+            statements: 0,
+        }
     }
 
     /// What every record says.
@@ -131,9 +146,26 @@ impl Trail {
         &self.facts
     }
 
-    /// From now on statements run on that server.
-    pub fn set_backend(&mut self, address: Option<Arc<str>>) {
-        self.backend = address;
+    /// The session is connected to that server.
+    pub fn set_backend(&mut self, site: Site, address: Option<Arc<str>>) {
+        self.backends[site] = address;
+    }
+
+    /// From now on statements run there, for that reason.
+    pub fn set_route(&mut self, site: Site, why: &Why) {
+        self.site = site;
+        self.rule = match why {
+            Why::Unrouted => None,
+            why => Some(why.clause().into()),
+        };
+    }
+
+    /// Where statements run that were sent last.
+    fn route(&self, record: &mut AuditRecord) {
+        let backend = &self.backends[self.site];
+        record.backend.clone_from(backend);
+        record.route = backend.as_ref().map(|_| self.site.word());
+        record.rule.clone_from(&self.rule);
     }
 
     /// From now on statements run as the `ddl-owner`, or as the session's own role.
@@ -205,8 +237,7 @@ impl Trail {
         record.second_lock = Some(self.facts.second_lock.word(self.as_owner));
         record.grants = Arc::clone(permit.grant_ids());
         record.reason = permit.grants().first().map(|grant| grant.reason.clone());
-        record.backend.clone_from(&self.backend);
-        record.route = self.backend.as_ref().map(|_| "primary");
+        self.route(&mut record);
         let running = Running {
             number: self.statements,
             started: now,
@@ -263,8 +294,7 @@ impl Trail {
         record.grants = Arc::clone(running.permit.grant_ids());
         record.command = running.statement().map(|statement| statement.command);
         record.class = running.statement().map(|statement| statement.class);
-        record.backend.clone_from(&self.backend);
-        record.route = self.backend.as_ref().map(|_| "primary");
+        self.route(&mut record);
         record.rows = Some(running.rows);
         record.bytes = Some(running.bytes);
         let duration = running.started.until(now);

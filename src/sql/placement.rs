@@ -18,6 +18,16 @@ pub enum Placement {
     Primary(Rule),
 }
 
+impl Placement {
+    /// Why nobody but the primary may run it, where that is so.
+    pub const fn primary_rule(&self) -> Option<&Rule> {
+        match self {
+            Self::Primary(rule) => Some(rule),
+            Self::Anywhere | Self::Session | Self::Home(_) => None,
+        }
+    }
+}
+
 /// Why a statement is bound to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {

@@ -14,6 +14,7 @@ use daypass::session::machine::SessionLimits;
 use daypass::session::mysql::{Conversation, Env, Start};
 use daypass::session::output::{Command as Wish, Output, Piece};
 use daypass::session::scope::{Meanings, MysqlNames};
+use daypass::session::site::Site;
 use daypass::session::trail::{Facts, SecondLock, Trail};
 use daypass::sql::Engine;
 use daypass::sql::mysql::catalog::{Catalog, Column, Database, Table};
@@ -141,7 +142,7 @@ impl Session {
         }
         let stream = &mut self.server.stream;
         self.runtime.block_on(async {
-            stream.write_all(self.out.to_server()).await.unwrap();
+            stream.write_all(self.out.to_server(Site::Primary)).await.unwrap();
             stream.flush().await.unwrap();
         });
         self.wishes.append(&mut self.out.commands);
@@ -150,14 +151,14 @@ impl Session {
 
     fn wish(&mut self, wish: &Wish) {
         match wish {
-            Wish::OpenUpstream => {
+            Wish::OpenPrimary => {
                 let okay = self.server.okay.clone();
                 self.event(|machine, _, out| {
                     machine.on_upstream_open("server:1".into(), &okay, out).unwrap();
                 });
             }
             Wish::RefreshCatalog => self.machine.on_catalog(Some(catalog())),
-            Wish::CancelUpstream => {
+            Wish::CancelUpstream(_) => {
                 let kill = format!("KILL QUERY {}", self.server.greeting.connection);
                 self.runtime.block_on(async {
                     let mut side = connect(&self.target, &Startup::default()).await.unwrap();
@@ -200,7 +201,9 @@ impl Session {
         let read = self.runtime.block_on(server.stream.read_buf(&mut server.buffer)).unwrap();
         assert!(read > 0, "the server has gone");
         let bytes = self.server.buffer.split();
-        let taken = self.event(|machine, env, out| machine.on_server(&bytes, env, out)).unwrap();
+        let taken = self
+            .event(|machine, env, out| machine.on_server(Site::Primary, &bytes, env, out))
+            .unwrap();
         self.apply(&bytes);
         self.server.buffer = bytes;
         self.server.buffer.advance(taken);

@@ -20,3 +20,4 @@ mod mysql;
 mod placement;
 mod positions;
 mod postgres;
+mod sessions;

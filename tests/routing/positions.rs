@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use daypass::grant::privilege::parse_stored;
-use daypass::grant::{Grant, GrantId, GrantLimits};
+use daypass::grant::{Grant, GrantId, GrantLimits, Route};
 use daypass::identity::PrincipalName;
 use daypass::route::Position;
 use daypass::secret::Secret;
@@ -131,7 +131,7 @@ fn grant(id: &str, principal: &PrincipalName, privilege: &str) -> Grant {
         request: None,
         limits: GrantLimits::default(),
         row_filter: None,
-        route: None,
+        route: Route::Any,
         created: SystemTime::now().into(),
         revoked: None,
     }

@@ -211,6 +211,7 @@ struct Session<W: Wire> {
     database: Arc<Database<W>>,
     handle: Handle,
     target: W::Target,
+    replicas: Vec<W::Target>,
     startup: W::Startup,
 }
 
@@ -226,7 +227,7 @@ async fn run<W: Wire>(
     begin: impl FnOnce(Beginning<W>) -> Option<W::Machine>,
     (stream, read): (Stream, BytesMut),
 ) -> Result<Option<Departed>, (Stream, TurnedAway)> {
-    let Session { newcomer, database, handle, target, startup } = session;
+    let Session { newcomer, database, handle, target, replicas, startup } = session;
     let Ok(info) = newcomer.introduce() else { return Ok(None) };
     let (commands_to, commands) = mpsc::unbounded_channel();
     let _registration = house.registry.enter(info.clone(), handle, commands_to);
@@ -269,6 +270,7 @@ async fn run<W: Wire>(
         machine,
         caller,
         target,
+        replicas,
         startup,
         commands,
         snapshots,

@@ -250,12 +250,15 @@ impl Door<'_> {
         };
         let schema = login.schema.clone().or_else(|| database.primary.schema.clone());
         let settings = facts.settings(schema.as_deref());
-        let target = database.primary.clone().with_schema(schema);
+        let target = database.primary.clone().with_schema(schema.clone());
+        let replicas = database.replicas.iter();
+        let replicas = replicas.map(|it| it.clone().with_schema(schema.clone())).collect();
         let session = Session {
             newcomer: newcomer.clone(),
             database,
             handle: Handle::Connection(self.connection),
             target,
+            replicas,
             startup: startup(&login),
         };
         let machine = |Beginning { trail, held, catalog }: Beginning<Mysql>| {

@@ -20,6 +20,7 @@ use crate::session::postgres::{Conversation, Start};
 use crate::session::registry::Handle;
 use crate::session::relay::postgres::Postgres;
 use crate::session::relay::{Database, Entry};
+use crate::session::routing::Routing;
 use crate::session::wire::Worker;
 use crate::sql::Engine;
 use crate::store;
@@ -177,7 +178,11 @@ async fn begin(
     };
     let reported = database.catalogs.parameters().to_vec();
     let (handle, target) = (Handle::CancelKey(key.into()), database.primary.clone());
-    let session = Session { newcomer: newcomer.clone(), database, handle, target, startup };
+    let replicas = database.replicas.clone();
+    let fleet = Arc::clone(&database.fleet.borrow());
+    let routing = Routing::new(database.policy, database.sight(fleet));
+    let session =
+        Session { newcomer: newcomer.clone(), database, handle, target, replicas, startup };
     let machine = |Beginning { trail, held, catalog }: Beginning<Postgres>| {
         let poison = store::ids::new_id("daypass_refused_").ok()?;
         Some(Conversation::new(Start {
@@ -189,6 +194,7 @@ async fn begin(
             startup: login.parameters.clone(),
             cancel_key,
             poison: poison.into(),
+            routing,
         }))
     };
     let at = (Arc::clone(&current), house);

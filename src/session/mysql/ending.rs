@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::audit::record::Outcome;
 use crate::grant::snapshot::HeldGrants;
 use crate::session::output::{Command, Output};
+use crate::session::routing::Sight;
+use crate::session::site::Site;
 use crate::session::trail::Running;
 use crate::time::Timestamp;
 use crate::wire::mysql::report::Report;
@@ -34,7 +36,7 @@ impl Conversation {
         }
         if *since + CANCEL_PATIENCE <= now {
             self.terminated = true;
-            out.command(Command::TerminateUpstream);
+            out.command(Command::TerminateUpstream(Site::Primary));
         } else if self.canceled + CANCEL_AGAIN <= now {
             self.canceled = now;
             self.cancel(out);
@@ -83,7 +85,7 @@ impl Conversation {
     fn cancel(&mut self, out: &mut Output) {
         if !self.canceling && self.link == Link::Open {
             self.canceling = true;
-            out.command(Command::CancelUpstream);
+            out.command(Command::CancelUpstream(Site::Primary));
         }
     }
 
@@ -135,8 +137,21 @@ impl Conversation {
         !matches!(self.current, Current::Rest)
     }
 
+    /// The server whose words are due.
+    pub fn hears(&self) -> Option<Site> {
+        self.is_busy().then_some(Site::Primary)
+    }
+
+    /// Nothing is ever taken again.
+    pub fn takes_again(&self) -> bool {
+        false
+    }
+
+    /// Statements run at the primary, wherever the replicas are.
+    pub fn on_sight(&mut self, _: Sight, _: Timestamp, _: &mut Output) {}
+
     /// The connection to the server is gone. The client is told, unless the server did so itself.
-    pub fn on_server_gone(&mut self, now: Timestamp, out: &mut Output) {
+    pub fn on_server_gone(&mut self, _: Site, now: Timestamp, out: &mut Output) {
         self.settle(now, out);
         let report = (!self.server_said_why).then(|| {
             let told = Report::new(1105, "08S01", "the connection to the database server is lost")

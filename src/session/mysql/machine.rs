@@ -8,7 +8,9 @@ use crate::grant::snapshot::HeldGrants;
 use crate::session::call::{CallError, CallReply};
 use crate::session::machine::{CatalogOf, Farewell, KillOutcome, Machine, Renewal, hand_over};
 use crate::session::output::Output;
+use crate::session::routing::Sight;
 use crate::session::scope::MysqlNames;
+use crate::session::site::Site;
 use crate::time::Timestamp;
 use crate::upstream::UpstreamError;
 use crate::wire::mysql::packet::Violation;
@@ -24,6 +26,7 @@ impl Machine for Conversation {
 
     fn on_upstream_open(
         &mut self,
+        _: Site,
         (address, okay): Self::Opened,
         out: &mut Output,
     ) -> Result<(), Violation> {

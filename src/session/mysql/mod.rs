@@ -34,6 +34,7 @@ use crate::session::machine as shell;
 use crate::session::output::{Command as Wish, Output};
 use crate::session::refusal::{Ended, Refusal};
 use crate::session::scope::{Meaning, MysqlNames};
+use crate::session::site::Site;
 use crate::session::trail::{Running, Trail};
 use crate::sql::access::Access;
 use crate::sql::mysql::ParseSettings;
@@ -287,7 +288,7 @@ impl Conversation {
     fn open_upstream(&mut self, out: &mut Output) {
         if self.link == Link::Apart {
             self.link = Link::Opening;
-            out.command(Wish::OpenUpstream);
+            out.command(Wish::OpenPrimary);
         }
     }
 
@@ -309,7 +310,7 @@ impl Conversation {
         self.uses_again = false;
         self.meaning = None;
         self.state.in_doubt = true;
-        self.trail.set_backend(Some(address));
+        self.trail.set_backend(Site::Primary, Some(address));
         if let Some(mut sequence) = self.greeting.take() {
             out.say(|own| packet::write(own, &mut sequence, |own| own.extend_from_slice(okay)));
         }
@@ -317,7 +318,7 @@ impl Conversation {
     }
 
     /// The connection to the server could not be opened.
-    pub fn on_upstream_failed(&mut self, report: Report, out: &mut Output) {
+    pub fn on_upstream_failed(&mut self, _: Site, report: Report, _: Timestamp, out: &mut Output) {
         if self.link != Link::Opening {
             return;
         }

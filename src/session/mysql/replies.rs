@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::audit::record::Outcome;
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
+use crate::session::site::Site;
 use crate::session::trail::Running;
 use crate::sql::statement::{Effect, Statement};
 use crate::wire::mysql::packet::Violation;
@@ -25,6 +26,7 @@ impl Conversation {
     /// When the server broke the protocol.
     pub fn on_server(
         &mut self,
+        _: Site,
         input: &[u8],
         env: &mut Env<'_>,
         out: &mut Output,

@@ -51,6 +51,15 @@ pub(super) fn report(refusal: &Refusal, facts: &Facts) -> Report {
         Refusal::Owner { owner, why } => {
             Report::new(1227, STATE, format!("the ddl-owner {owner} cannot be used: {why}"))
         }
+        Refusal::AtReplica(rule) => {
+            Report::new(1792, "25006", format!("the statement has to run at the primary: {rule}"))
+                .detail("Its transaction is READ ONLY, so a replica has it.")
+                .hint("End the transaction, and begin one without READ ONLY for it.")
+        }
+        Refusal::NoneServes(why) => {
+            Report::new(1105, "HY000", format!("no replica can serve the statement: {why}"))
+                .hint(NO_REPLICA)
+        }
         // MySQL has no such state.
         Refusal::FailedTransaction => Report::new(1105, "HY000", "the transaction has failed"),
         Refusal::Unsupported { what, hint } => {

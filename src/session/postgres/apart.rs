@@ -256,8 +256,8 @@ impl Conversation {
         let (tag, status) = journal.take(statement, own, status)?;
         self.transaction = status;
         match statement.effect {
-            Effect::DiscardAll => self.names.clear(),
-            Effect::Deallocate(_) => self.names.prepared.clear(),
+            Effect::DiscardAll => self.names.clear(self.at),
+            Effect::Deallocate(_) => self.names.free_all(self.at),
             Effect::CloseCursor(_) => self.names.portals.clear(),
             _ => (),
         }

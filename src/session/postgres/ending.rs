@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::audit::record::Outcome;
 use crate::grant::snapshot::HeldGrants;
 use crate::session::output::{Command, Output};
+use crate::session::site::Site;
 use crate::time::Timestamp;
 use crate::wire::postgres::message::TransactionStatus;
 use crate::wire::postgres::reply::Report;
@@ -34,12 +35,17 @@ impl Conversation {
             && !self.terminated
         {
             self.terminated = true;
-            out.command(Command::TerminateUpstream);
+            out.command(Command::TerminateUpstream(self.at));
         }
     }
 
     /// When [`Self::on_timer`] is due next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
+        let ours = self.next_ending();
+        self.wake.filter(|wake| *wake > self.looked).into_iter().chain(ours).min()
+    }
+
+    fn next_ending(&self) -> Option<Timestamp> {
         if let Some((_, since)) = &self.doomed {
             return (!self.terminated).then(|| *since + self.patience());
         }
@@ -84,7 +90,7 @@ impl Conversation {
     fn cancel(&mut self, out: &mut Output) {
         if !self.canceling && matches!(self.link, Link::Open) {
             self.canceling = true;
-            out.command(Command::CancelUpstream);
+            out.command(Command::CancelUpstream(self.at));
         }
     }
 
@@ -124,11 +130,30 @@ impl Conversation {
 
     /// Whether something of the client's is still at the server.
     pub fn is_busy(&self) -> bool {
-        !self.slots.is_empty()
+        !self.slots.is_empty() || !self.again.is_empty()
     }
 
-    /// The connection to the server is gone. The client is told, unless the server did so itself.
-    pub fn on_server_gone(&mut self, now: Timestamp, out: &mut Output) {
+    /// The server whose words are due; either's are while nothing runs.
+    pub fn hears(&self) -> Option<Site> {
+        (!self.slots.is_empty()).then_some(self.at)
+    }
+
+    /// Whether a unit that a replica could not do waits to be taken again.
+    pub fn takes_again(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// The connection to a server is gone.
+    pub fn on_server_gone(&mut self, site: Site, now: Timestamp, out: &mut Output) {
+        if site == Site::Primary || self.routing.home() == Site::Replica {
+            self.lose_session(now, out);
+        } else {
+            self.lose_replica(now, out);
+        }
+    }
+
+    /// The client is told that its server is gone, unless that did so itself.
+    pub(super) fn lose_session(&mut self, now: Timestamp, out: &mut Output) {
         self.settle(now, Outcome::Unknown, out);
         let report = (!self.server_said_why).then(|| {
             Report::fatal("08006", "the connection to the database server is lost")
@@ -143,7 +168,7 @@ impl Conversation {
         out.audit.push(self.trail.end(now, reason));
     }
 
-    fn settle(&mut self, now: Timestamp, outcome: Outcome, out: &mut Output) {
+    pub(super) fn settle(&mut self, now: Timestamp, outcome: Outcome, out: &mut Output) {
         for slot in std::mem::take(&mut self.slots) {
             for run in slot.runs() {
                 out.audit.push(self.trail.result(now, run, outcome, None));

@@ -10,6 +10,7 @@ use crate::session::call::{BoundCall, Procedure};
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
 use crate::session::scope::{Analysed, Meaning};
+use crate::session::site::Sites;
 use crate::session::trail::Recorded;
 use crate::sql::access::Access;
 use crate::sql::postgres::{Bound, Scope, resolve};
@@ -18,7 +19,7 @@ use crate::wire::postgres::frame::Violation;
 use crate::wire::postgres::message::{Bind, Frontend, Target, TransactionStatus, Value};
 use crate::wire::postgres::reply::{self, Report};
 
-use super::names::{Portal, Prepared, declared};
+use super::names::{Portal, Prepared, declared, only};
 use super::overlay::in_doubt;
 use super::owner::Step;
 use super::slots::{Slot, Then};
@@ -46,7 +47,7 @@ impl Conversation {
                 return Ok(Taken::Yes);
             }
             if matches!(self.link, Link::Apart(_)) && self.gate.has_live_grant(env.now) {
-                self.open_upstream(out);
+                self.open_upstream(env.now, out);
                 return Ok(Taken::Held);
             }
             // Inside the segment nothing can be asked, so what names mean is asked before it.
@@ -119,10 +120,11 @@ impl Conversation {
                 return self.refuse_statement(text, &analysis, &none, &refusal, env, out);
             }
         }
-        let is_call = is_call(&analysis);
-        let at_server = matches!(self.link, Link::Open) && !is_call;
-        let prepared = Rc::new(Prepared::new((text, types), false, at_server, &meaning, &analysis));
+        let at_server = matches!(self.link, Link::Open) && !is_call(&analysis);
+        let at = if at_server { only(self.at) } else { Sites::default() };
+        let prepared = Rc::new(Prepared::new((text, types), false, at, &meaning, &analysis));
         if at_server {
+            self.make_room(name, out);
             out.control(|server| server.extend_from_slice(frame));
             self.slots.push_back(Slot::Parse { name: name.into(), prepared });
         } else {
@@ -255,13 +257,34 @@ impl Conversation {
     }
 
     /// Prepares at the server what was prepared before there was one.
-    fn teach_server(&mut self, name: &str, prepared: &Rc<Prepared>, out: &mut Output) {
-        if prepared.at_server {
+    pub(super) fn teach_server(&mut self, name: &str, prepared: &Rc<Prepared>, out: &mut Output) {
+        if prepared.at[self.at] {
             return;
         }
+        if self.names.stale[self.at].remove(name) {
+            self.close_stale(name, out);
+        }
         out.control(|server| reply::parse(server, name, &prepared.text, &prepared.types));
-        let prepared = Rc::new(prepared.at_server());
+        let prepared = Rc::new(prepared.known(self.at, true));
         self.slots.push_back(Slot::InternalParse { name: name.into(), prepared });
+    }
+
+    /// Before a Parse of the client's: the server is to know the name if the client has it, and not if it has not.
+    fn make_room(&mut self, name: &str, out: &mut Output) {
+        if name.is_empty() {
+            return;
+        }
+        if let Some(known) = self.find_prepared(name) {
+            // So that it says itself that there is one.
+            self.teach_server(name, &known, out);
+        } else if self.names.stale[self.at].remove(name) {
+            self.close_stale(name, out);
+        }
+    }
+
+    fn close_stale(&mut self, name: &str, out: &mut Output) {
+        out.control(|server| reply::close_statement(server, name));
+        self.slots.push_back(Slot::InternalClose);
     }
 
     fn check_bind(
@@ -368,6 +391,13 @@ impl Conversation {
             Some(refusal) => Err(refusal),
             None => self.gate.decide_statement(&statement.accesses, &portal.more, env.now),
         };
+        let decision = decision.and_then(|permit| {
+            let accesses = statement.accesses.iter().chain(&*portal.more);
+            match self.refusal_of_place(statement, accesses, &permit, env.now) {
+                Some(refusal) => Err(refusal),
+                None => Ok(permit),
+            }
+        });
         let own = statement.accesses.iter();
         let decision = decision.map(|permit| (permit, self.as_owner(own, out)));
         let permit = match decision {
@@ -412,6 +442,7 @@ impl Conversation {
         }
         out.audit.push(record);
         self.gate.note_use(&permit);
+        self.note_run(statement);
         self.note_changes(statement, &portal.more);
         out.forward(&permit, frame);
         self.slots.push_back(Slot::Execute { portal: name.into(), run });
@@ -434,7 +465,7 @@ impl Conversation {
     fn on_close(&mut self, target: Target<'_>, frame: &[u8], out: &mut Output) -> Taken {
         let known_here = match target {
             Target::Statement(name) => {
-                self.find_prepared(name).is_some_and(|known| !known.at_server)
+                self.find_prepared(name).is_some_and(|known| !known.at[self.at])
             }
             Target::Portal(name) => self.find_portal(name).is_some_and(|known| !known.at_server),
         };

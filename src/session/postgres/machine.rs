@@ -8,7 +8,9 @@ use crate::grant::snapshot::HeldGrants;
 use crate::session::call::{CallError, CallReply};
 use crate::session::machine::{CatalogOf, Farewell, KillOutcome, Machine, Renewal, hand_over};
 use crate::session::output::Output;
+use crate::session::routing::Sight;
 use crate::session::scope::PostgresNames;
+use crate::session::site::Site;
 use crate::time::Timestamp;
 use crate::upstream::UpstreamError;
 use crate::wire::postgres::frame::Violation;
@@ -24,10 +26,11 @@ impl Machine for Conversation {
 
     fn on_upstream_open(
         &mut self,
+        site: Site,
         (address, parameters): Self::Opened,
         out: &mut Output,
     ) -> Result<(), Violation> {
-        self.on_upstream_open(address, parameters, out);
+        self.on_upstream_open(site, address, parameters, out);
         Ok(())
     }
 

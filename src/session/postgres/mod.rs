@@ -14,14 +14,17 @@
 //!                                          everything is dropped, as the server does
 //! ```
 
+mod again;
 mod apart;
 mod call;
+mod carried;
 mod ending;
 mod extended;
 mod machine;
 mod names;
 mod overlay;
 mod owner;
+mod placed;
 mod replies;
 mod report;
 mod simple;
@@ -42,7 +45,9 @@ use crate::session::gate::Gate;
 use crate::session::machine as shell;
 use crate::session::output::{Command, Output};
 use crate::session::refusal::{Ended, Refusal};
+use crate::session::routing::{Routing, Sight};
 use crate::session::scope::{Meaning, PostgresNames};
+use crate::session::site::Site;
 use crate::session::trail::{Running, Trail};
 use crate::sql::catalog::Catalog;
 use crate::sql::statement::Effect;
@@ -52,6 +57,7 @@ use crate::wire::postgres::message::{Frontend, TransactionStatus};
 use crate::wire::postgres::reply::{self, Report};
 
 use apart::Journal;
+use carried::Carried;
 use names::Names;
 use overlay::Overlay;
 use owner::{Owner, ownership};
@@ -79,6 +85,8 @@ pub struct Start {
     pub cancel_key: (u32, Box<[u8]>),
     /// A name that no portal has: random.
     pub poison: Box<str>,
+    /// Where its statements may run.
+    pub routing: Routing,
 }
 
 /// The machine.
@@ -90,7 +98,25 @@ pub struct Conversation {
     meaning: Option<Rc<Meaning>>,
     /// What they meant last: for a failed transaction, in which nothing can be asked.
     last_meaning: Option<Rc<Meaning>>,
+    /// The connection to the server that the session is at home at.
     link: Link,
+    /// A session that was bound to replicas moves to the primary.
+    moves: bool,
+    /// Where what is under way runs, or what comes next.
+    at: Site,
+    routing: Routing,
+    carried: Carried,
+    /// The segment at hand has its server.
+    placed: bool,
+    /// A message waits until then for its server.
+    wake: Option<Timestamp>,
+    /// The unit at hand is kept while the client has seen nothing of its reply …
+    keeps: bool,
+    kept: Vec<u8>,
+    /// … and is taken again when a replica could not do it.
+    again: Vec<u8>,
+    /// The replica has said that it is none any more, or that it goes.
+    replica_has_changed: bool,
     /// Why the server could not be reached: the next statement is told.
     unreachable: Option<Report>,
     greeting: Option<Greeting>,
@@ -132,7 +158,7 @@ pub struct Conversation {
     server_said_why: bool,
 }
 
-/// The connection to the primary.
+/// The connection to the server that a session is at home at.
 enum Link {
     /// None was needed yet.
     Apart(Journal),
@@ -203,6 +229,16 @@ impl Conversation {
             meaning: None,
             last_meaning: None,
             link: Link::Apart(Journal::default()),
+            moves: false,
+            at: Site::Primary,
+            routing: start.routing,
+            carried: Carried::default(),
+            placed: false,
+            wake: None,
+            keeps: false,
+            kept: Vec::new(),
+            again: Vec::new(),
+            replica_has_changed: false,
             unreachable: None,
             greeting: Some(Greeting { parameters, cancel_key: start.cancel_key }),
             transaction: TransactionStatus::Idle,
@@ -236,7 +272,7 @@ impl Conversation {
     pub fn start(&mut self, env: &mut Env<'_>, out: &mut Output) {
         out.audit.push(self.trail.start(env.now));
         if self.gate.has_live_grant(env.now) {
-            self.open_upstream(out);
+            self.open_upstream(env.now, out);
         } else {
             self.greet(out);
         }
@@ -255,25 +291,57 @@ impl Conversation {
         });
     }
 
-    fn open_upstream(&mut self, out: &mut Output) {
-        if let Link::Apart(journal) = &mut self.link {
-            self.link = Link::Opening(std::mem::take(journal));
-            out.command(Command::OpenUpstream);
+    fn open_upstream(&mut self, now: Timestamp, out: &mut Output) {
+        let Link::Apart(journal) = &mut self.link else { return };
+        let journal = std::mem::take(journal);
+        if !self.gate.only_replicas(now) {
+            self.link = Link::Opening(journal);
+            self.routing.begin_at(Site::Primary);
+            out.command(Command::OpenPrimary);
+            return;
+        }
+        match self.routing.home_replica() {
+            Ok(number) => {
+                self.link = Link::Opening(journal);
+                self.routing.begin_at(Site::Replica);
+                self.routing.on_opening(number, now);
+                out.command(Command::OpenReplica(number));
+            }
+            Err(why) => {
+                self.link = Link::Apart(journal);
+                let none = Refusal::NoneServes(why.clause().into());
+                self.on_home_failed(report::report(&none, self.trail.facts()), out);
+            }
         }
     }
 
-    /// The connection to the primary is open; `parameters` is what the server reported.
+    /// A connection to a server is open; `parameters` is what the server reported.
     pub fn on_upstream_open(
         &mut self,
+        site: Site,
         address: Arc<str>,
         parameters: Vec<(String, String)>,
         out: &mut Output,
     ) {
+        self.trail.set_backend(site, Some(address));
+        if site == Site::Replica {
+            let standby =
+                |(name, value): &(String, String)| name != "in_hot_standby" || value == "on";
+            self.routing.on_open();
+            if !parameters.iter().all(standby) {
+                self.replica_has_changed = true;
+            }
+        }
+        if !self.opens(site) {
+            return;
+        }
         let Link::Opening(journal) = &mut self.link else { return };
         let journal = std::mem::take(journal);
         self.link = Link::Open;
+        self.moves = false;
+        self.routing.move_home(site);
+        self.turn_to(site, out);
         self.meaning = None;
-        self.trail.set_backend(Some(address));
         for (name, value) in &parameters {
             self.note_parameter(name, value);
         }
@@ -291,8 +359,54 @@ impl Conversation {
         self.replay(journal, out);
     }
 
-    /// The connection to the primary could not be opened.
-    pub fn on_upstream_failed(&mut self, report: Report, out: &mut Output) {
+    /// Whether the server that the session is to be at home at is that one.
+    fn opens(&self, site: Site) -> bool {
+        let home = if self.moves { Site::Primary } else { self.routing.home() };
+        site == home
+    }
+
+    /// Moves a session that was bound to replicas to the primary, since it holds more now. True while it does.
+    fn move_home(&mut self, now: Timestamp, out: &mut Output) -> bool {
+        let bound = self.routing.home() == Site::Primary
+            || !self.gate.has_live_grant(now)
+            || self.gate.only_replicas(now);
+        if bound || self.moves {
+            return self.moves;
+        }
+        self.moves = true;
+        self.link = Link::Opening(Journal::default());
+        out.command(Command::OpenPrimary);
+        true
+    }
+
+    /// The servers of the database are seen otherwise now.
+    pub fn on_sight(&mut self, sight: Sight, now: Timestamp, out: &mut Output) {
+        if self.routing.on_sight(sight) {
+            out.command(Command::CloseReplica);
+            self.lose_replica(now, out);
+        }
+    }
+
+    /// A connection to a server could not be opened.
+    pub fn on_upstream_failed(
+        &mut self,
+        site: Site,
+        report: Report,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        if site == Site::Replica {
+            self.routing.on_closed(now);
+        }
+        if matches!(self.link, Link::Opening(_)) && self.opens(site) {
+            self.on_home_failed(report, out);
+        }
+    }
+
+    fn on_home_failed(&mut self, report: Report, out: &mut Output) {
+        if std::mem::take(&mut self.moves) {
+            self.link = Link::Open;
+        }
         if let Link::Opening(journal) = &mut self.link {
             self.link = Link::Apart(std::mem::take(journal));
         }
@@ -309,6 +423,23 @@ impl Conversation {
     /// # Errors
     /// When the client broke the protocol; the session is to be closed with 08P01.
     pub fn on_client(
+        &mut self,
+        input: &mut BytesMut,
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) -> Result<(), Violation> {
+        out.turn_to(self.at);
+        if let Some(mut again) = self.own_input() {
+            self.take_messages(&mut again, env, out)?;
+            self.again.extend_from_slice(&again);
+            if !self.again.is_empty() {
+                return Ok(());
+            }
+        }
+        self.take_messages(input, env, out)
+    }
+
+    fn take_messages(
         &mut self,
         input: &mut BytesMut,
         env: &mut Env<'_>,
@@ -333,9 +464,15 @@ impl Conversation {
                 break;
             };
             let read = Frontend::read(header.tag, body)?;
+            if matches!(header.tag, b'P' | b'B' | b'D' | b'E' | b'C')
+                && self.place_segment(input, env, out) == Taken::Held
+            {
+                break;
+            }
             if self.on_message(&read, message, env, out)? == Taken::Held {
                 break;
             }
+            self.keep(message);
             self.refreshed = false;
             input.advance(header.total);
             self.owner_after_message(out);
@@ -510,6 +647,7 @@ impl Conversation {
         if let Link::Open = self.link {
             if self.transaction != TransactionStatus::Failed {
                 if self.at_rest() {
+                    self.turn_to(self.routing.home(), out);
                     self.ask_for_path(out);
                 }
                 return None;

@@ -2,12 +2,13 @@
 //! with the protocol's Parse and Bind (manual 54.2.3, "Extended Query").
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::audit::record::Parameter;
 use crate::session::scope::{Analysed, Meaning};
+use crate::session::site::{Site, Sites};
 use crate::sql::access::Access;
 use crate::sql::catalog::TypeId;
 use crate::sql::postgres::ParseLimits;
@@ -21,9 +22,9 @@ pub(super) struct Prepared {
     pub(super) types: Box<[u8]>,
     /// Made by SQL's PREPARE: the text is that of the PREPARE.
     pub(super) by_sql: bool,
-    /// Whether the server knows it. It does not know a call on `daypass`, nor one that was made
-    /// before there was a server.
-    pub(super) at_server: bool,
+    /// Which servers know it. None knows a call on `daypass`, nor one that was made before there was a
+    /// server.
+    pub(super) at: Sites<bool>,
     analysed: RefCell<(Rc<Meaning>, Arc<Analysed>)>,
     /// What it needs under earlier meanings that the server may still have it by: under the same path a
     /// relation that has come to hide another makes it look nothing up again (plancache.c,
@@ -35,27 +36,34 @@ impl Prepared {
     pub(super) fn new(
         (text, types): (&str, &[u8]),
         by_sql: bool,
-        at_server: bool,
+        at: Sites<bool>,
         meaning: &Rc<Meaning>,
         analysis: &Arc<Analysed>,
     ) -> Self {
         let analysed = RefCell::new((Rc::clone(meaning), Arc::clone(analysis)));
         let earlier = RefCell::default();
-        Self { text: text.into(), types: types.into(), by_sql, at_server, analysed, earlier }
+        Self { text: text.into(), types: types.into(), by_sql, at, analysed, earlier }
     }
 
-    /// What SQL's PREPARE made.
-    pub(super) fn by_sql(text: &str, meaning: &Rc<Meaning>, analysis: &Arc<Analysed>) -> Self {
-        Self::new((text, &[]), true, true, meaning, analysis)
+    /// What SQL's PREPARE made at a server.
+    pub(super) fn by_sql(
+        text: &str,
+        site: Site,
+        meaning: &Rc<Meaning>,
+        analysis: &Arc<Analysed>,
+    ) -> Self {
+        Self::new((text, &[]), true, only(site), meaning, analysis)
     }
 
-    /// The same, known to the server.
-    pub(super) fn at_server(&self) -> Self {
+    /// The same, known to a server or not.
+    pub(super) fn known(&self, site: Site, known: bool) -> Self {
+        let mut at = self.at;
+        at[site] = known;
         Self {
             text: Rc::clone(&self.text),
             types: self.types.clone(),
             by_sql: self.by_sql,
-            at_server: true,
+            at,
             analysed: RefCell::new(self.analysed.borrow().clone()),
             earlier: self.earlier.clone(),
         }
@@ -110,6 +118,13 @@ impl Prepared {
             _ => None,
         }
     }
+}
+
+/// That server and no other.
+pub(super) fn only(site: Site) -> Sites<bool> {
+    let mut at = Sites::default();
+    at[site] = true;
+    at
 }
 
 /// The types that Parse declared. Drivers that leave all of them to the server send zeros, or nothing.
@@ -169,6 +184,8 @@ impl Portal {
 pub(super) struct Names {
     pub(super) prepared: HashMap<Box<str>, Rc<Prepared>>,
     pub(super) portals: HashMap<Box<str>, Rc<Portal>>,
+    /// Names of prepared statements that a server still has, and that stand for nothing or something else.
+    pub(super) stale: Sites<HashSet<Box<str>>>,
 }
 
 impl Names {
@@ -179,9 +196,34 @@ impl Names {
         }
     }
 
+    /// A name of a prepared statement is free again at one server. Another that has it still does.
+    pub(super) fn free(&mut self, name: &str, site: Site) {
+        if let Some(known) = self.prepared.remove(name)
+            && known.at[site.other()]
+        {
+            self.stale[site.other()].insert(name.into());
+        }
+    }
+
+    /// All of them are.
+    pub(super) fn free_all(&mut self, site: Site) {
+        let names: Vec<_> = self.prepared.keys().cloned().collect();
+        for name in names {
+            self.free(&name, site);
+        }
+    }
+
+    /// The connection to a server is gone, and all that it knew.
+    pub(super) fn forget(&mut self, site: Site) {
+        self.stale[site].clear();
+        for prepared in self.prepared.values_mut().filter(|prepared| prepared.at[site]) {
+            *prepared = Rc::new(prepared.known(site, false));
+        }
+    }
+
     /// DISCARD ALL.
-    pub(super) fn clear(&mut self) {
-        self.prepared.clear();
+    pub(super) fn clear(&mut self, site: Site) {
+        self.free_all(site);
         self.portals.clear();
     }
 }

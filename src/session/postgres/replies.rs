@@ -5,6 +5,7 @@ use crate::session::call::EXPLAIN;
 use crate::session::output::{Command, Output};
 use crate::session::refusal::Refusal;
 use crate::session::scope::Analysed;
+use crate::session::site::Site;
 use crate::session::trail::Running;
 use crate::sql::statement::{Analysis, Effect, Statement};
 use crate::upstream::read_path;
@@ -33,10 +34,19 @@ impl Conversation {
     /// When the server broke the protocol; the session is to be closed.
     pub fn on_server(
         &mut self,
+        site: Site,
         input: &[u8],
         env: &mut Env<'_>,
         out: &mut Output,
     ) -> Result<usize, Violation> {
+        out.turn_to(self.at);
+        self.looked = self.looked.max(env.now);
+        if site != self.at || self.slots.is_empty() && site != self.routing.home() {
+            return self.on_idle(site, input, out);
+        }
+        if !self.may_pass(input, env.now, out)? {
+            return Ok(0);
+        }
         let mut at = 0;
         let mut rows = 0_u64;
         let mut passed = 0;
@@ -123,9 +133,8 @@ impl Conversation {
                 _ => return Err(unexpected),
             },
             b'3' => match self.slots.pop_front() {
-                Some(Slot::CloseStatement(name)) => {
-                    self.names.prepared.remove(&name);
-                }
+                Some(Slot::CloseStatement(name)) => self.names.free(&name, self.at),
+                Some(Slot::InternalClose) => return Ok(()),
                 Some(Slot::ClosePortal(name)) => {
                     self.names.portals.remove(&name);
                 }
@@ -147,6 +156,10 @@ impl Conversation {
             b'G' => self.on_copy_in(out),
             b'S' => {
                 let (name, value) = message::parameter_status(body)?;
+                if self.at == Site::Replica && self.routing.home() == Site::Primary {
+                    self.replica_has_changed |= name == "in_hot_standby" && value == "off";
+                    return Ok(());
+                }
                 self.note_parameter(name, value);
                 // Follows the roles that we take; the client was told once.
                 if name == "is_superuser" {
@@ -216,13 +229,11 @@ impl Conversation {
                     ..statement.clone()
                 };
                 let analysis = Arc::new(Analysed::new(Analysis { statements: vec![alone] }));
-                let prepared = Prepared::by_sql(text, meaning, &analysis);
+                let prepared = Prepared::by_sql(text, self.at, meaning, &analysis);
                 self.names.prepared.insert(name.clone(), Rc::new(prepared));
             }
-            Effect::Deallocate(Some(name)) => {
-                self.names.prepared.remove(name);
-            }
-            Effect::Deallocate(None) => self.names.prepared.clear(),
+            Effect::Deallocate(Some(name)) => self.names.free(name, self.at),
+            Effect::Deallocate(None) => self.names.free_all(self.at),
             Effect::Declare { cursor, hold } => {
                 let portal = Portal {
                     text: Rc::from(""),
@@ -241,7 +252,7 @@ impl Conversation {
                 self.names.portals.remove(name);
             }
             Effect::CloseCursor(None) => self.names.portals.clear(),
-            Effect::DiscardAll => self.names.clear(),
+            Effect::DiscardAll => self.names.clear(self.at),
             Effect::None
             | Effect::Savepoint(_)
             | Effect::Release(_)
@@ -306,6 +317,13 @@ impl Conversation {
                 out.audit.push(self.trail.result(env.now, &run, outcome, Some(&sqlstate)));
             }
             Some(Slot::Sync) => self.slots.push_front(Slot::Sync),
+            Some(Slot::InternalParse { name, prepared })
+                if matches!(self.slots.front(), Some(Slot::Internal(Internal::Taught))) =>
+            {
+                // It means nothing any more. What uses the name hears so.
+                self.names.prepared.insert(name, prepared);
+                return;
+            }
             Some(_) | None => (),
         }
         match ours {
@@ -379,6 +397,11 @@ impl Conversation {
         self.doomed = None;
         self.terminated = false;
         self.copy_in = false;
+        self.placed = false;
+        self.keeps = false;
+        if status == TransactionStatus::Idle {
+            self.routing.answered();
+        }
         self.overlay.doubt = Doubt::None;
         if status == TransactionStatus::Idle {
             self.names.end_transaction();
@@ -402,7 +425,7 @@ impl Conversation {
         env: &mut Env<'_>,
         out: &mut Output,
     ) -> Result<bool, Violation> {
-        if matches!(tag, b'S' | b'A') {
+        if self.at == Site::Primary && matches!(tag, b'S' | b'A') {
             return Ok(false);
         }
         let Some(Slot::Internal(internal)) = self.slots.front_mut() else { return Ok(false) };
@@ -422,7 +445,12 @@ impl Conversation {
                 let why = message::error_field(body, b'M').unwrap_or("unknown error");
                 *failed = Some(why.to_owned());
             }
-            (b'E', Internal::Resign { failed }) => *failed = true,
+            (b'E', Internal::Resign { failed } | Internal::Told { failed, .. }) => *failed = true,
+            (b'D', Internal::Asked { answer, .. }) => match message::text_row(body) {
+                Ok(row) => answer.row(&row),
+                Err(_) => answer.fail(),
+            },
+            (b'E', Internal::Asked { answer, .. }) => answer.fail(),
             (b'Z', _) => {
                 let status = TransactionStatus::read(body)?;
                 let Some(Slot::Internal(done)) = self.slots.pop_front() else {
@@ -454,7 +482,12 @@ impl Conversation {
             Internal::Path { rows } => self.on_path(read_path(&rows).into(), env, out),
             Internal::Become { failed } => self.on_become(failed, out),
             Internal::Resign { failed } => self.on_resign(failed, out),
-            Internal::Undo => (),
+            Internal::Asked { site, question, answer } => {
+                self.on_asked((site, question, answer), env);
+            }
+            Internal::Told { site, failed } => self.on_told(site, failed, out),
+            Internal::Taught | Internal::Undo => (),
+            Internal::Abandoned => self.turn_to(self.routing.home(), out),
             Internal::Cut => {
                 self.segment = Segment::Rest;
                 self.flushed = false;
@@ -481,9 +514,7 @@ impl Conversation {
                         Then::Bind(name, portal) => {
                             self.names.portals.insert(name, portal);
                         }
-                        Then::CloseStatement(name) => {
-                            self.names.prepared.remove(&name);
-                        }
+                        Then::CloseStatement(name) => self.names.free(&name, self.at),
                         Then::ClosePortal(name) => {
                             self.names.portals.remove(&name);
                         }

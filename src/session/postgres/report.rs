@@ -61,6 +61,16 @@ pub(super) fn report(refusal: &Refusal, facts: &Facts) -> Report {
                 format!("Its operator finds out why: daypass database check {}", facts.database),
             )
         }
+        Refusal::AtReplica(rule) => {
+            Report::error("25006", format!("the statement has to run at the primary: {rule}"))
+                .detail("Its transaction is READ ONLY, so a replica has it.")
+                .hint("End the transaction, and BEGIN one without READ ONLY for it.")
+        }
+        Refusal::NoneServes(why) => {
+            Report::error("57P03", format!("no replica can serve the statement: {why}"))
+                .detail("Reads of this database are kept off the primary (replica-floor = \"error\"), or what you hold is bound to replicas.")
+                .hint("Try again later.")
+        }
         Refusal::FailedTransaction => Report::error(
             "25P02",
             "current transaction is aborted, commands ignored until end of transaction block",

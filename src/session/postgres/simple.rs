@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
 use crate::session::scope::{Analysed, Meaning};
+use crate::session::site::Site;
 use crate::session::trail::Recorded;
 use crate::sql::access::{Access, Object};
 use crate::sql::catalog::TypeId;
@@ -17,6 +18,7 @@ use crate::wire::postgres::reply::{self, Report};
 
 use super::overlay::{ends_transaction, in_doubt};
 use super::owner::Step;
+use super::placed::Placed;
 use super::report::report;
 use super::slots::Slot;
 use super::{Conversation, Env, Link, Segment, Taken};
@@ -52,7 +54,7 @@ impl Conversation {
             return Ok(Taken::Yes);
         }
         if matches!(self.link, Link::Apart(_)) && self.gate.has_live_grant(env.now) {
-            self.open_upstream(out);
+            self.open_upstream(env.now, out);
             return Ok(Taken::Held);
         }
         let text = match self.text(bytes) {
@@ -240,6 +242,14 @@ impl Conversation {
                 self.gate.decide(own.chain(more.iter().flatten()), env.now)
             }
         };
+        let decision = match decision {
+            Ok(permit) => match self.place_query((analysis, &more), &permit, env, out) {
+                Placed::Here => Ok(permit),
+                Placed::Later => return Taken::Held,
+                Placed::Nowhere(refusal) => Err(refusal),
+            },
+            Err(refusal) => Err(refusal),
+        };
         let own = statements.iter().flat_map(|statement| &statement.accesses);
         let permit = decision.map(|permit| (permit, self.as_owner(own, out)));
         let permit = match permit {
@@ -261,6 +271,7 @@ impl Conversation {
         self.gate.note_use(&permit);
         for (statement, more) in statements.iter().zip(&more) {
             self.note_changes(statement, more);
+            self.note_run(statement);
         }
         let keeps_text = |statement: &Statement| matches!(statement.effect, Effect::Prepare(_));
         let text = statements.iter().any(keeps_text).then(|| text.into());
@@ -345,7 +356,7 @@ impl Conversation {
         // Which object a parameter names is read from Bind alone.
         let plain =
             prepared.by_sql || (statement.effect == Effect::None && statement.deferred.is_empty());
-        if !plain || !prepared.at_server {
+        if !plain || !Site::ALL.iter().any(|site| prepared.at[*site]) {
             return Err(Refusal::Unsupported {
                 what: format!("EXECUTE of \"{name}\" is not supported: it is not a plain query"),
                 hint: Some("Run it through the driver's own prepared statement.".into()),

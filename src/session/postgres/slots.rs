@@ -4,8 +4,12 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::session::call::BoundCall;
+use crate::session::routing::Question;
+use crate::session::site::Site;
 use crate::session::trail::Running;
 use crate::upstream::Reading;
+
+use super::carried::Answer;
 
 use super::names::{Portal, Prepared};
 
@@ -35,6 +39,8 @@ pub(super) enum Slot {
     Internal(Internal),
     /// A Parse of our own, for a statement that was prepared before there was a server.
     InternalParse { name: Box<str>, prepared: Rc<Prepared> },
+    /// A Close of our own, of a name that the server has and that stands for nothing any more.
+    InternalClose,
     /// Execute of an empty text: EmptyQueryResponse.
     Empty,
     /// A message that the server never sees: our reply, due when all before it have been answered.
@@ -69,6 +75,14 @@ pub(super) enum Internal {
     Undo,
     /// A Sync of our own inside the client's segment.
     Cut,
+    /// How far a server is, and the session's state.
+    Asked { site: Site, question: Question, answer: Answer },
+    /// A server is told the session's state.
+    Told { site: Site, failed: bool },
+    /// A statement is prepared where it was not.
+    Taught,
+    /// What is left of a unit that a replica has refused.
+    Abandoned,
     /// The effective search path.
     Path { rows: Vec<Vec<Option<String>>> },
     /// Names that this session alone sees, for that path.

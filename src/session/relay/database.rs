@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use super::mysql::Mysql;
 use super::postgres::Postgres;
 use crate::identity::PrincipalName;
-use crate::route::{Fleet, Policy};
+use crate::route::{Fleet, Policy, Position};
+use crate::session::routing::Sight;
 use crate::session::trail;
 use crate::session::wire::{Catalog, Wire};
 use crate::sql::Engine;
@@ -50,6 +51,20 @@ impl<W: Wire> Database<W> {
     /// Follows the names as sessions may use them: with a second lock, once its accounts reach them.
     pub fn watch_catalog(&self) -> watch::Receiver<Option<Arc<Catalog<W>>>> {
         self.lock.as_ref().map_or_else(|| self.catalogs.watch(), Lock::watch)
+    }
+
+    /// What a session sees of its servers.
+    pub fn sight(&self, fleet: Arc<Fleet>) -> Sight {
+        let mut required = self.catalogs.position().map(|position| Position::clone(&position));
+        if let Some(lock) = &self.lock {
+            let progress = lock.progress();
+            let progress = progress.borrow();
+            required = required.zip(progress.position.as_ref()).map(|(mut required, rights)| {
+                required.merge(rights);
+                required
+            });
+        }
+        Sight { fleet, required }
     }
 
     fn readiness(&self) -> Result<(), String> {

@@ -1,10 +1,13 @@
 //! What a session hears from elsewhere: operators, grants, names, rights, and what it has asked for.
 
+use std::sync::Arc;
+
 use super::{Running, now};
 use crate::identity::{PrincipalName, TokenId};
 use crate::session::machine::{Farewell, Machine, Renewal};
 use crate::session::news::{self, Arrival, Phase};
 use crate::session::registry::Command;
+use crate::session::site::Site;
 use crate::session::wire::{Opened, Wire};
 use crate::store::Snapshot;
 use crate::time::Timestamp;
@@ -30,10 +33,14 @@ impl<W: Wire> Running<W> {
             }
             news::Event::Snapshot(snapshot) => self.on_snapshot(&snapshot),
             news::Event::Progress => {
+                self.sees_anew = true;
                 self.set_wait();
                 self.renew_rights();
             }
-            news::Event::Catalog(Some(catalog)) => self.relay.machine.set_catalog(catalog),
+            news::Event::Catalog(Some(catalog)) => {
+                self.sees_anew = true;
+                self.relay.machine.set_catalog(catalog);
+            }
             news::Event::Catalog(None) => (),
             news::Event::Phase(phase) => self.on_phase(phase),
             news::Event::Arrival(arrival) => self.on_arrival(arrival),
@@ -67,6 +74,19 @@ impl<W: Wire> Running<W> {
         self.relay.machine.on_grants(self.held.clone(), now(), &mut self.out);
     }
 
+    /// Tells the machine where the servers stand, if that has changed: only when it matters, since each look of the
+    /// watcher's would wake every session.
+    pub(super) fn look_at_replicas(&mut self) {
+        let relay = &mut self.relay;
+        if !relay.fleet.has_changed().unwrap_or(false) && !self.sees_anew {
+            return;
+        }
+        self.sees_anew = false;
+        let fleet = Arc::clone(&relay.fleet.borrow_and_update());
+        let sight = relay.database.sight(fleet);
+        relay.machine.on_sight(sight, now(), &mut self.out);
+    }
+
     pub(super) fn waits(&mut self) -> bool {
         let due = |from: Option<Timestamp>| from.is_some_and(|from| from <= now());
         if due(self.wait_from) {
@@ -87,29 +107,35 @@ impl<W: Wire> Running<W> {
         let (Some(progress), Some(lock)) = (&self.progress, &self.relay.database.lock) else {
             return;
         };
-        if self.backend.is_none() {
+        let site = Site::Primary;
+        if self.backends[site].is_none() {
             return;
         }
         let role = lock.role(&self.relay.caller.principal);
         let progress = progress.borrow();
-        let renewal = match progress.due(&role, self.seen) {
+        let renewal = match progress.due(&role, self.seen[site]) {
             Due::Nothing => return,
             Due::Use => Renewal::Use,
             Due::LogIn => Renewal::LogIn,
         };
-        self.seen = progress.stamp(&role);
+        self.seen[site] = progress.stamp(&role);
         self.relay.machine.on_rights(renewal, &mut self.out);
     }
 
     pub(super) fn on_arrival(&mut self, arrival: Arrival<W>) {
         match arrival {
-            Arrival::Upstream(Ok((connection, seen))) => self.on_connected(connection, seen),
-            Arrival::Upstream(Err(error)) => {
+            Arrival::Upstream(site, Ok((connection, seen))) => {
+                self.on_connected(site, connection, seen);
+            }
+            Arrival::Upstream(site, Err(error)) => {
                 tracing::warn!(%error, database = %self.relay.database.name, "no connection to the server");
-                self.reason = "the database server could not be reached";
-                self.relay.machine.on_upstream_failed(&error, &mut self.out);
+                if site == Site::Primary {
+                    self.reason = "the database server could not be reached";
+                }
+                self.relay.machine.on_upstream_failed(site, &error, now(), &mut self.out);
             }
             Arrival::Catalog(catalog) => {
+                self.sees_anew = true;
                 self.relay.machine.on_catalog(catalog);
             }
             Arrival::CancelDone => {
@@ -124,22 +150,22 @@ impl<W: Wire> Running<W> {
         }
     }
 
-    fn on_connected(&mut self, connection: W::Connection, seen: Stamp) {
+    fn on_connected(&mut self, site: Site, connection: W::Connection, seen: Stamp) {
         let Opened { stream, buffer, backend, told } = W::opened(connection);
-        self.io.set_server(stream, buffer);
-        if let Some(number) = W::number(&backend) {
+        self.io.set_server(site, stream, buffer);
+        if let (Site::Primary, Some(number)) = (site, W::number(&backend)) {
             self.relay.shared.registry.set_at_server(&self.relay.caller.session, number);
         }
-        self.backend = Some(backend);
-        self.seen = seen;
-        if let Err(violation) = self.relay.machine.on_upstream_open(told, &mut self.out) {
+        self.backends[site] = Some(backend);
+        self.seen[site] = seen;
+        if let Err(violation) = self.relay.machine.on_upstream_open(site, told, &mut self.out) {
             self.server_violated(&violation);
             return;
         }
         // They may have changed while it connected.
         self.renew_rights();
-        if !self.io.server_in.is_empty() {
-            self.take_server_bytes();
+        if !self.io.server_in(site).is_empty() {
+            self.take_server_bytes(site);
         }
     }
 }

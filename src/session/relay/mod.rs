@@ -1,4 +1,4 @@
-//! The only place with both sockets. Chooses one event (which may be cancelled at no loss), hands it to
+//! The only place with the sockets. Chooses one event (which may be cancelled at no loss), hands it to
 //! the machine, then does what the machine asks (which is never cut short). It is the same for both wires; what
 //! differs is [`Wire`]'s.
 
@@ -23,12 +23,14 @@ use crate::audit::record::Verdict;
 use crate::audit::recorder::Recorder;
 use crate::grant::snapshot::HeldGrants;
 use crate::net::Stream;
+use crate::route::Fleet;
 use crate::session::call::{Calls, InBandCaller};
 use crate::session::io::{Happened, Io};
 use crate::session::machine::{Env, Farewell, Machine, SessionLimits};
 use crate::session::news::{self, News, Phase};
 use crate::session::output::{ChangeUser, Output};
 use crate::session::registry::{Command, Registry};
+use crate::session::site::{Site, Sites};
 use crate::session::wire::{Catalog, Names, Wire, Worker};
 use crate::store::Snapshot;
 use crate::time::Timestamp;
@@ -43,6 +45,10 @@ pub struct Decisions {
     pub allowed: Counter,
     /// Refused.
     pub denied: Counter,
+    /// Sent to a replica.
+    pub at_replicas: Counter,
+    /// Reads that a replica could not do, done again at the primary.
+    pub reruns: Counter,
 }
 
 /// What all sessions share.
@@ -75,6 +81,8 @@ pub struct Relay<W: Wire> {
     pub caller: InBandCaller,
     /// The primary, as the session wants to see it: with the client's default schema, where there is such a thing.
     pub target: W::Target,
+    /// The replicas, likewise.
+    pub replicas: Vec<W::Target>,
     /// Settings for the connection to the server.
     pub startup: W::Startup,
     /// What others say to this session.
@@ -108,7 +116,9 @@ struct Running<W: Wire> {
     news: News<W>,
     io: Io,
     out: Output,
-    backend: Option<W::Backend>,
+    backends: Sites<Option<W::Backend>>,
+    /// The replica that the session is connected to, or is to be.
+    replica: Option<usize>,
     timer: Pin<Box<Sleep>>,
     timer_due: Option<Timestamp>,
     closing: Option<Instant>,
@@ -116,12 +126,14 @@ struct Running<W: Wire> {
     /// How far the roles of a second lock are.
     progress: Option<watch::Receiver<Arc<Progress>>>,
     /// As of when the session sees its account's rights.
-    seen: Stamp,
+    seen: Sites<Stamp>,
     held: HeldGrants,
+    /// What replicas need to have has changed.
+    sees_anew: bool,
     /// From when the next statement waits until a grant has reached the server.
     wait_from: Option<Timestamp>,
-    /// Bytes of the server's that the machine has taken; gone from the buffer once they are written.
-    server_taken: usize,
+    /// Bytes of a server's that the machine has taken; gone from the buffer once they are written.
+    server_taken: (Site, usize),
     /// The client is to log in anew.
     departs: Option<ChangeUser>,
     reason: &'static str,
@@ -145,7 +157,9 @@ struct Session<W: Wire> {
     machine: W::Machine,
     caller: InBandCaller,
     target: W::Target,
+    replicas: Vec<W::Target>,
     startup: W::Startup,
+    fleet: watch::Receiver<Arc<Fleet>>,
 }
 
 impl<W: Wire> Relay<W> {
@@ -159,6 +173,7 @@ impl<W: Wire> Relay<W> {
             machine,
             caller,
             target,
+            replicas,
             startup,
             commands,
             mut snapshots,
@@ -170,25 +185,46 @@ impl<W: Wire> Relay<W> {
         let progress = database.lock.as_ref().map(Lock::progress);
         let timer = Box::pin(worker.timer());
         let mut running = Running {
-            relay: Session { worker, shared, database, machine, caller, target, startup },
+            relay: Session {
+                worker,
+                shared,
+                fleet: database.fleet.clone(),
+                database,
+                machine,
+                caller,
+                target,
+                replicas,
+                startup,
+            },
             news: News::new(commands, snapshots, catalogs, phase, progress.clone()),
             io: Io::new(client, read, W::look_ahead, message_bytes_max),
             out: Output::default(),
-            backend: None,
+            backends: Sites { primary: None, replica: None },
+            replica: None,
             timer,
             timer_due: None,
             closing: None,
             client_gone: None,
             progress,
-            seen: Stamp::default(),
+            seen: Sites::default(),
             held: HeldGrants::default(),
+            sees_anew: true,
             wait_from: None,
-            server_taken: 0,
+            server_taken: (Site::Primary, 0),
             departs: None,
             reason: "the client closed the connection",
         };
         running.run(&snapshot).await
     }
+}
+
+/// The server finds out by itself when these words do not arrive.
+async fn say_goodbye<W: Wire>(mut server: Stream) {
+    use tokio::io::AsyncWriteExt;
+    let mut goodbye = Vec::new();
+    W::goodbye(&mut goodbye);
+    drop(server.write_all(&goodbye).await);
+    drop(server.shutdown().await);
 }
 
 fn now() -> Timestamp {
@@ -240,9 +276,10 @@ impl<W: Wire> Running<W> {
 
     fn take_client_bytes(&mut self) {
         // A statement does not overtake the grant that allows it on the way to the server.
-        if self.io.client_in.is_empty() || self.waits() {
+        if self.io.client_in.is_empty() && !self.relay.machine.takes_again() || self.waits() {
             return;
         }
+        self.look_at_replicas();
         let mut input = std::mem::take(&mut self.io.client_in);
         let result = self.with_machine(|machine, env, out| machine.on_client(&mut input, env, out));
         self.io.client_in = input;
@@ -258,11 +295,14 @@ impl<W: Wire> Running<W> {
     async fn apply(&mut self) -> Result<(), Happened> {
         if !self.record() {
             self.refuse_unrecorded("the audit stream is full, so the statement did not run");
-        } else if self.relay.shared.strict && !self.out.to_server().is_empty() {
+        } else if self.relay.shared.strict && self.out.sends() {
             self.wait_until_durable().await;
         }
-        let sent = self.io.send(&self.out).await;
-        self.io.server_in.advance(std::mem::take(&mut self.server_taken));
+        let (heard, taken) = std::mem::take(&mut self.server_taken);
+        let sent = self.io.send(&self.out, heard).await;
+        // A server that is gone has left nothing.
+        let input = self.io.server_in(heard);
+        input.advance(taken.min(input.len()));
         let commands = std::mem::take(&mut self.out.commands);
         self.out.clear();
         for wish in commands {
@@ -278,7 +318,12 @@ impl<W: Wire> Running<W> {
         for record in self.out.audit.drain(..) {
             let allowed = record.decision == Some(Verdict::Allow);
             match record.decision {
-                Some(Verdict::Allow) => shared.decisions.allowed.inc(),
+                Some(Verdict::Allow) => {
+                    if record.route == Some(Site::Replica.word()) {
+                        shared.decisions.at_replicas.inc();
+                    }
+                    shared.decisions.allowed.inc()
+                }
                 Some(Verdict::Deny) => shared.decisions.denied.inc(),
                 None => 0,
             };
@@ -352,7 +397,8 @@ impl<W: Wire> Running<W> {
         if self.timer_due.is_some() && self.timer.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Event::Timer);
         }
-        self.io.poll(&self.relay.worker.scratch, cx).map(Event::Io)
+        let hears = self.relay.machine.hears();
+        self.io.poll(hears, &self.relay.worker.scratch, cx).map(Event::Io)
     }
 
     fn handle(&mut self, event: Event<W>) {
@@ -365,6 +411,7 @@ impl<W: Wire> Running<W> {
 
     fn on_timer(&mut self) {
         self.timer_due = None;
+        self.look_at_replicas();
         self.relay.machine.on_timer(now(), &mut self.out);
         if let Some((deadline, false)) = self.client_gone
             && Instant::now() >= deadline
@@ -382,8 +429,8 @@ impl<W: Wire> Running<W> {
     fn on_io(&mut self, happened: Happened) {
         match happened {
             Happened::Progress => (),
-            Happened::ServerSent => {
-                self.take_server_bytes();
+            Happened::ServerSent(site) => {
+                self.take_server_bytes(site);
                 if let Some((deadline, false)) = &mut self.client_gone
                     && self.io.has_client()
                 {
@@ -396,20 +443,24 @@ impl<W: Wire> Running<W> {
                 }
                 self.client_gone.get_or_insert((Instant::now() + GONE_GRACE, false));
             }
-            Happened::ServerGone => {
-                drop(self.io.take_server());
-                self.reason = "the database server closed the connection";
-                self.relay.machine.on_server_gone(now(), &mut self.out);
+            Happened::ServerGone(site) => {
+                drop(self.io.take_server(site));
+                self.backends[site] = None;
+                if site == Site::Primary {
+                    self.reason = "the database server closed the connection";
+                }
+                self.relay.machine.on_server_gone(site, now(), &mut self.out);
             }
         }
     }
 
-    fn take_server_bytes(&mut self) {
-        let input = std::mem::take(&mut self.io.server_in);
-        let result = self.with_machine(|machine, env, out| machine.on_server(&input, env, out));
-        self.io.server_in = input;
+    fn take_server_bytes(&mut self, site: Site) {
+        let input = std::mem::take(self.io.server_in(site));
+        let result =
+            self.with_machine(|machine, env, out| machine.on_server(site, &input, env, out));
+        *self.io.server_in(site) = input;
         match result {
-            Ok(taken) => self.server_taken = taken,
+            Ok(taken) => self.server_taken = (site, taken),
             Err(violation) => self.server_violated(&violation),
         }
     }
@@ -433,13 +484,9 @@ impl<W: Wire> Running<W> {
             self.relay.shared.recorder.record(&record);
         }
         let farewell = async {
-            if let Some(mut server) = self.io.take_server() {
-                use tokio::io::AsyncWriteExt;
-                let mut goodbye = Vec::new();
-                W::goodbye(&mut goodbye);
-                // The server finds out by itself when these do not arrive.
-                drop(server.write_all(&goodbye).await);
-                drop(server.shutdown().await);
+            for site in Site::ALL {
+                let Some(server) = self.io.take_server(site) else { continue };
+                say_goodbye::<W>(server).await;
             }
             if let Some(mut client) = self.io.drop_client() {
                 use tokio::io::AsyncWriteExt;

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::{FAREWELL, Running};
+use super::{FAREWELL, Running, say_goodbye};
 use crate::session::call::{BoundCall, InBandCaller};
 use crate::session::machine::KillOutcome;
 use crate::session::news::Arrival;
 use crate::session::output::Command as Wish;
 use crate::session::registry::Command;
+use crate::session::site::Site;
 use crate::session::wire::Wire;
 
 impl<W: Wire> Running<W> {
@@ -23,24 +24,29 @@ impl<W: Wire> Running<W> {
                 self.reason = "the client logs in anew";
                 self.closing = Some(Instant::now() + FAREWELL);
             }
-            Wish::OpenUpstream => {
-                let database = Arc::clone(&self.relay.database);
-                let (target, startup) = (self.relay.target.clone(), self.relay.startup.clone());
-                let principal = self.relay.caller.principal.clone();
-                self.news.spawn(async move {
-                    Arrival::Upstream(database.connect(&target, &principal, &startup).await)
-                });
+            Wish::OpenPrimary => self.open(Site::Primary, self.relay.target.clone()),
+            Wish::OpenReplica(number) => {
+                if let Some(target) = self.relay.replicas.get(number) {
+                    self.replica = Some(number);
+                    self.open(Site::Replica, target.clone());
+                }
+            }
+            Wish::CloseReplica => {
+                self.backends[Site::Replica] = None;
+                if let Some(server) = self.io.take_server(Site::Replica) {
+                    tokio::task::spawn_local(timeout(FAREWELL, say_goodbye::<W>(server)));
+                }
             }
             Wish::RefreshCatalog => {
                 let database = Arc::clone(&self.relay.database);
                 self.news
                     .spawn(async move { Arrival::Catalog(database.refresh_catalog().await.ok()) });
             }
-            Wish::CancelUpstream => {
-                let (database, backend) = (Arc::clone(&self.relay.database), self.backend.clone());
+            Wish::CancelUpstream(site) => {
+                let (target, backend) = (self.service(site), self.backends[site].clone());
                 self.news.spawn(async move {
-                    if let Some(backend) = backend
-                        && let Err(error) = W::cancel(&database.primary, &backend).await
+                    if let (Some(target), Some(backend)) = (target, backend)
+                        && let Err(error) = W::cancel(&target, &backend).await
                     {
                         tracing::warn!(%error, "a cancel did not reach the server");
                     }
@@ -51,18 +57,39 @@ impl<W: Wire> Running<W> {
                 let outcome = self.kill(connection, query);
                 self.news.spawn(async move { Arrival::Killed(outcome) });
             }
-            Wish::TerminateUpstream => {
-                let (database, backend) = (Arc::clone(&self.relay.database), self.backend.clone());
+            Wish::TerminateUpstream(site) => {
+                let database = Arc::clone(&self.relay.database);
+                let (target, backend) = (self.service(site), self.backends[site].clone());
                 let principal = self.relay.caller.principal.clone();
                 tokio::task::spawn_local(async move {
-                    let Some(backend) = backend else { return };
+                    let (Some(target), Some(backend)) = (target, backend) else { return };
                     let account = (database.lock.as_ref(), &principal);
-                    if let Err(error) = W::terminate(&database.primary, account, &backend).await {
+                    if let Err(error) = W::terminate(&target, account, &backend).await {
                         tracing::warn!(%error, "a backend that ignored a cancel could not be ended");
                     }
                 });
             }
             Wish::Call(call) => self.call(call),
+            Wish::CountRerun => {
+                self.relay.shared.decisions.reruns.inc();
+            }
+        }
+    }
+
+    fn open(&self, site: Site, target: W::Target) {
+        let database = Arc::clone(&self.relay.database);
+        let (principal, startup) =
+            (self.relay.caller.principal.clone(), self.relay.startup.clone());
+        self.news.spawn(async move {
+            Arrival::Upstream(site, database.connect(&target, &principal, &startup).await)
+        });
+    }
+
+    /// A server, as the service account.
+    fn service(&self, site: Site) -> Option<W::Target> {
+        match site {
+            Site::Primary => Some(self.relay.database.primary.clone()),
+            Site::Replica => self.relay.database.replicas.get(self.replica?).cloned(),
         }
     }
 

@@ -239,6 +239,14 @@ pub fn execute(out: &mut Vec<u8>, portal: &str) {
     });
 }
 
+/// To a server: forget a prepared statement.
+pub fn close_statement(out: &mut Vec<u8>, name: &str) {
+    frame(out, b'C', |out| {
+        out.push(b'S');
+        c_str(out, name);
+    });
+}
+
 /// To a server: give up a COPY.
 pub fn copy_fail(out: &mut Vec<u8>, reason: &str) {
     frame(out, b'f', |out| c_str(out, reason));

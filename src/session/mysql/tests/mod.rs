@@ -20,6 +20,7 @@ use crate::grant::{Grant, Revocation};
 use crate::session::call::CallReply;
 use crate::session::output::{Command as Wish, Output, Piece};
 use crate::session::scope::{Meanings, MysqlNames};
+use crate::session::site::Site;
 use crate::session::trail::{Facts, SecondLock, Trail};
 use crate::sql::Engine;
 use crate::sql::mysql::catalog::{Catalog, Column, Database, Routine, Table};
@@ -161,9 +162,12 @@ impl House {
     fn apply(&mut self) {
         self.audit.append(&mut self.out.audit);
         if self.server_open {
-            self.server.receive(self.out.to_server());
+            self.server.receive(self.out.to_server(Site::Primary));
         } else {
-            assert!(self.out.to_server().is_empty(), "bytes for a server that is not there");
+            assert!(
+                self.out.to_server(Site::Primary).is_empty(),
+                "bytes for a server that is not there"
+            );
         }
         for piece in &self.out.client {
             let bytes = match piece {
@@ -194,8 +198,11 @@ impl House {
         for chunk in bytes.chunks(piece) {
             self.server_in.extend_from_slice(chunk);
             let input = self.server_in.split();
-            let taken =
-                self.with_machine(|machine, env, out| machine.on_server(&input, env, out)).unwrap();
+            let taken = self
+                .with_machine(|machine, env, out| {
+                    machine.on_server(Site::Primary, &input, env, out)
+                })
+                .unwrap();
             self.server_in = input;
             self.apply();
             drop(self.server_in.split_to(taken));
@@ -205,7 +212,7 @@ impl House {
 
     fn fulfil(&mut self, wish: Wish) {
         match wish {
-            Wish::OpenUpstream => {
+            Wish::OpenPrimary => {
                 self.server_open = true;
                 let (mut okay, capabilities) = (Vec::new(), self.server.capabilities);
                 report::okay(&mut okay, &mut 0, 0, self.server.status, "", capabilities);
@@ -218,7 +225,7 @@ impl House {
                 self.version += 1;
                 self.machine.on_catalog(Some(catalog(self.version)));
             }
-            Wish::CancelUpstream => {
+            Wish::CancelUpstream(_) => {
                 self.server.cancel();
                 self.machine.on_cancel_done();
             }
@@ -233,11 +240,11 @@ impl House {
                     if connection == 8 { KillOutcome::Done } else { KillOutcome::Unknown };
                 self.with_machine(|machine, env, out| machine.on_kill_result(outcome, env, out));
             }
-            Wish::TerminateUpstream => {
-                self.machine.on_server_gone(self.now, &mut self.out);
+            Wish::TerminateUpstream(_) => {
+                self.machine.on_server_gone(Site::Primary, self.now, &mut self.out);
             }
             Wish::Depart(wish) => self.departs = Some(wish.sequence),
-            Wish::Close => (),
+            Wish::OpenReplica(_) | Wish::CloseReplica | Wish::CountRerun | Wish::Close => (),
         }
         self.apply();
         self.take_client_bytes();
@@ -252,7 +259,8 @@ impl House {
     /// Everything that can happen by itself happens.
     fn settle(&mut self) {
         loop {
-            let waits = |wish: &Wish| self.cancels_wait && *wish == Wish::CancelUpstream;
+            let waits =
+                |wish: &Wish| self.cancels_wait && *wish == Wish::CancelUpstream(Site::Primary);
             if let Some(at) = self.pending.iter().position(|wish| !waits(wish)) {
                 let wish = self.pending.remove(at);
                 self.fulfil(wish);

@@ -1,6 +1,7 @@
 //! Grants, denials, endings.
 
 use super::{Answer, Expect, House, Wish, at, granted, status_in_transaction};
+use crate::session::site::Site;
 
 fn reads() -> House {
     House::new(&[granted("g_1", "SELECT ON shop.t1", 1000)])
@@ -128,7 +129,7 @@ fn a_server_that_does_not_heed_a_kill_loses_its_connection() {
     house.server.answers.push_back(Answer::Never);
     house.query("SELECT a FROM t1");
     house.revokes();
-    while !house.pending.contains(&Wish::TerminateUpstream) {
+    while !house.pending.contains(&Wish::TerminateUpstream(Site::Primary)) {
         let due = house.machine.next_deadline().unwrap();
         assert!(due > house.now && due <= at(105));
         house.now = due;
@@ -136,7 +137,7 @@ fn a_server_that_does_not_heed_a_kill_loses_its_connection() {
         house.apply();
     }
     assert_eq!(house.machine.next_deadline(), None);
-    assert!(house.pending.contains(&Wish::TerminateUpstream));
+    assert!(house.pending.contains(&Wish::TerminateUpstream(Site::Primary)));
     house.settle();
     assert!(house.closed);
     assert!(

@@ -21,7 +21,9 @@ use crate::grant::snapshot::HeldGrants;
 use crate::grant::{Grant, Revocation};
 use crate::session::call::{BoundCall, CallError, CallReply, Procedure};
 use crate::session::output::{Command, Output, Piece};
+use crate::session::routing::Routing;
 use crate::session::scope::Meanings;
+use crate::session::site::Site;
 use crate::session::trail::{Facts, SecondLock, Trail};
 use crate::sql::Engine;
 use crate::sql::catalog::Catalog;
@@ -106,6 +108,7 @@ impl House {
             startup: Vec::new(),
             cancel_key: (7, [1, 2, 3, 4].into()),
             poison: "daypass_refused_1".into(),
+            routing: Routing::default(),
         };
         let mut house = Self {
             now: at(100),
@@ -152,9 +155,12 @@ impl House {
         self.audit.append(&mut self.out.audit);
         if self.server_open {
             let readable = self.readable();
-            self.server.receive(self.out.to_server(), &readable);
+            self.server.receive(self.out.to_server(Site::Primary), &readable);
         } else {
-            assert!(self.out.to_server().is_empty(), "bytes for a server that is not there");
+            assert!(
+                self.out.to_server(Site::Primary).is_empty(),
+                "bytes for a server that is not there"
+            );
         }
         for piece in &self.out.client {
             let bytes = match piece {
@@ -208,8 +214,9 @@ impl House {
         self.server_in.extend_from_slice(&self.server.out[..count]);
         self.server.out.drain(..count);
         let input = self.server_in.split();
-        let taken =
-            self.with_machine(|machine, env, out| machine.on_server(&input, env, out)).unwrap();
+        let taken = self
+            .with_machine(|machine, env, out| machine.on_server(Site::Primary, &input, env, out))
+            .unwrap();
         self.server_in = input;
         self.apply();
         drop(self.server_in.split_to(taken));
@@ -219,16 +226,21 @@ impl House {
     /// Lets one thing that was asked for come about.
     fn fulfil(&mut self, index: usize) {
         match self.pending.remove(index) {
-            Command::OpenUpstream => {
+            Command::OpenPrimary => {
                 self.server_open = true;
                 let parameters = vec![("server_version".into(), "15.18".into())];
-                self.machine.on_upstream_open("server:1".into(), parameters, &mut self.out);
+                self.machine.on_upstream_open(
+                    Site::Primary,
+                    "server:1".into(),
+                    parameters,
+                    &mut self.out,
+                );
             }
             Command::RefreshCatalog => {
                 let catalog = self.published();
                 self.machine.on_catalog(Some(catalog));
             }
-            Command::CancelUpstream => {
+            Command::CancelUpstream(_) => {
                 self.server.cancel();
                 self.with_machine(|machine, _, out| machine.on_cancel_done(out));
             }
@@ -236,7 +248,10 @@ impl House {
                 let result = answer(&call);
                 self.with_machine(|machine, env, out| machine.on_call_result(result, env, out));
             }
-            Command::TerminateUpstream
+            Command::TerminateUpstream(_)
+            | Command::OpenReplica(_)
+            | Command::CloseReplica
+            | Command::CountRerun
             | Command::Kill { .. }
             | Command::Depart(_)
             | Command::Close => (),
@@ -301,7 +316,7 @@ impl House {
     /// The connection to the server breaks.
     fn server_goes(&mut self) {
         self.server_open = false;
-        self.machine.on_server_gone(self.now, &mut self.out);
+        self.machine.on_server_gone(Site::Primary, self.now, &mut self.out);
         self.apply();
     }
 

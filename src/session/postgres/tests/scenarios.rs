@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::audit::record::{Outcome, Verdict};
 use crate::audit::redact;
 use crate::session::output::Command;
+use crate::session::site::Site;
 use crate::sql::catalog::Catalog;
 use crate::wire::postgres::message::TransactionStatus;
 use crate::wire::postgres::reply::Report;
@@ -284,7 +285,11 @@ fn a_copy_is_ended_between_its_messages_and_never_inside_one() {
     // One that never sends the rest does not keep its locks.
     let mut house = begun();
     house.pass_time(Duration::from_secs(1));
-    assert!(house.pending.contains(&Command::TerminateUpstream), "{}", house.describe());
+    assert!(
+        house.pending.contains(&Command::TerminateUpstream(Site::Primary)),
+        "{}",
+        house.describe()
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ use daypass::session::machine::{KillOutcome, SessionLimits};
 use daypass::session::mysql::{Conversation, Env, Start};
 use daypass::session::output::{Command, Output, Piece};
 use daypass::session::scope::{Meanings, MysqlNames};
+use daypass::session::site::Site;
 use daypass::session::trail::{Facts, SecondLock, Trail};
 use daypass::sql::Engine;
 use daypass::sql::mysql::catalog::Catalog;
@@ -164,14 +165,17 @@ impl World {
         let recorded = self.audit.len();
         self.audit.append(&mut self.out.audit);
         if self.hostile {
-            assert!(self.server_open || self.out.to_server().is_empty());
+            assert!(self.server_open || self.out.to_server(Site::Primary).is_empty());
         } else if self.server_open {
             let held = self.held();
             let moment = Moment { held: &held, grants: &self.grants, now: self.now };
-            let ran = self.server.receive(self.out.to_server(), &moment);
+            let ran = self.server.receive(self.out.to_server(Site::Primary), &moment);
             self.check_decided(recorded, ran);
         } else {
-            assert!(self.out.to_server().is_empty(), "bytes for a server that is not there");
+            assert!(
+                self.out.to_server(Site::Primary).is_empty(),
+                "bytes for a server that is not there"
+            );
             self.may_end |=
                 self.audit[recorded..].iter().any(|it| it.decision == Some(Verdict::Allow));
         }
@@ -255,7 +259,8 @@ impl World {
         }
         self.server_in.extend_from_slice(bytes);
         let input = self.server_in.split();
-        let taken = self.with_machine(|machine, env, out| machine.on_server(&input, env, out));
+        let taken = self
+            .with_machine(|machine, env, out| machine.on_server(Site::Primary, &input, env, out));
         self.server_in = input;
         self.apply();
         match taken {
@@ -279,16 +284,16 @@ impl World {
             return false;
         }
         match self.pending.remove(index % self.pending.len()) {
-            Command::OpenUpstream => self.open(),
+            Command::OpenPrimary => self.open(),
             Command::RefreshCatalog => {
                 let catalog = self.published();
                 self.machine.on_catalog(Some(catalog));
             }
-            Command::CancelUpstream => {
+            Command::CancelUpstream(_) => {
                 self.server.cancel();
                 self.machine.on_cancel_done();
             }
-            Command::TerminateUpstream => self.server_goes(),
+            Command::TerminateUpstream(_) => self.server_goes(),
             Command::Call(call) => {
                 let columns = Procedure::find(&call.name).map_or(&[][..], |it| it.columns);
                 let row = columns.iter().map(|column| Some((*column).to_owned())).collect();
@@ -300,7 +305,11 @@ impl World {
                 let outcome = if known { KillOutcome::Done } else { KillOutcome::Unknown };
                 self.with_machine(|machine, env, out| machine.on_kill_result(outcome, env, out));
             }
-            Command::Depart(_) | Command::Close => {}
+            Command::OpenReplica(_)
+            | Command::CloseReplica
+            | Command::CountRerun
+            | Command::Depart(_)
+            | Command::Close => {}
         }
         self.apply();
         self.take_client_bytes();
@@ -318,12 +327,12 @@ impl World {
 
     /// The server cannot be reached when it is asked for next.
     pub fn refuse_upstream(&mut self) -> bool {
-        let Some(at) = self.pending.iter().position(|wish| *wish == Command::OpenUpstream) else {
+        let Some(at) = self.pending.iter().position(|wish| *wish == Command::OpenPrimary) else {
             return false;
         };
         self.pending.remove(at);
         let report = Report::new(1105, "08S01", "the database server cannot be reached");
-        self.machine.on_upstream_failed(report, &mut self.out);
+        self.machine.on_upstream_failed(Site::Primary, report, self.now, &mut self.out);
         self.apply();
         self.take_client_bytes();
         true
@@ -358,7 +367,7 @@ impl World {
         if !self.over() && self.server_open {
             self.server.out.clear();
             self.may_end = true;
-            self.machine.on_server_gone(self.now, &mut self.out);
+            self.machine.on_server_gone(Site::Primary, self.now, &mut self.out);
         }
     }
 
