@@ -7,7 +7,7 @@ use crate::control::words::moment;
 use crate::grant::{Actor, Route, UnknownRoute};
 use crate::session::call::{
     BoundCall, CallError, CallFuture, CallReply, Calls, EXPLAIN, InBandCaller, PROCEDURES,
-    Procedure,
+    Procedure, ROUTE, SESSION,
 };
 
 type Rows = Vec<Vec<Option<String>>>;
@@ -78,9 +78,11 @@ impl Service {
                 let request = self.cancel_request(&actor, &argument(0)?).await?;
                 vec![some([request.id, word(&request.state)])]
             }
-            "session" => self.session_row(caller, &actor),
+            SESSION => self.session_row(caller, &actor),
             // The session answers it and does not ask here.
-            EXPLAIN => return Err(ControlError::unavailable("only the session can explain that")),
+            EXPLAIN | ROUTE => {
+                return Err(ControlError::unavailable("only the session knows that"));
+            }
             _ => PROCEDURES
                 .iter()
                 .map(|known| some([known.signature(), known.summary.to_owned()]))
@@ -131,6 +133,9 @@ impl Service {
                     Some(session.client),
                     session.application,
                     Some(moment(session.started)),
+                    // The session says these.
+                    None,
+                    None,
                 ]
             })
             .collect()

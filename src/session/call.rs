@@ -106,8 +106,12 @@ pub struct Procedure {
     pub summary: &'static str,
 }
 
-/// The procedure that the session answers itself: only it knows what names mean there.
+/// The procedures that the session answers itself: only it knows what names mean there …
 pub const EXPLAIN: &str = "explain";
+/// … and where it is.
+pub const ROUTE: &str = "route";
+/// One of which it knows a part.
+pub const SESSION: &str = "session";
 
 /// Everything that can be called, in the order of `help()`.
 pub const PROCEDURES: &[Procedure] = &[
@@ -184,11 +188,27 @@ pub const PROCEDURES: &[Procedure] = &[
         summary: "what a statement needs here, and which grant allows it; it does not run",
     },
     Procedure {
-        name: "session",
+        name: ROUTE,
+        required: &["statement"],
+        optional: &[],
+        columns: &["statement", "route", "server", "because"],
+        summary: "where a statement would run now, and the rule that says so; it does not run",
+    },
+    Procedure {
+        name: SESSION,
         required: &[],
         optional: &[],
-        columns: &["session", "database", "engine", "client", "application", "started"],
-        summary: "this session",
+        columns: &[
+            "session",
+            "database",
+            "engine",
+            "client",
+            "application",
+            "started",
+            "replica",
+            "kept at the primary by",
+        ],
+        summary: "this session, its replica, and what keeps its reads away from one",
     },
 ];
 

@@ -11,7 +11,6 @@
 //! ```
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use crate::sql::placement::{Placement, Rule};
 use crate::sql::statement::{Effect, Statement};
 use crate::time::Timestamp;
 
+use super::call::{CallReply, Procedure, SESSION};
 use super::site::{Site, Sites};
 
 /// What there is of servers, and what a replica needs to have, whoever asks.
@@ -146,14 +146,11 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(1);
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait before a replica that was behind is asked again.
 const ASK_PAUSE: Duration = Duration::from_millis(3);
-/// Settings of the client's own that are followed by name; a session with more stays at home.
-const CUSTOM_MAX: usize = 64;
 /// What a session that is bound to replicas waits for one, at least.
 const BOUND_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the analyser calls what these leave.
+/// What the analyser calls what setseed() leaves.
 const SEED: &str = "a seed of random()";
-const FUNCTIONS_SETTINGS: &str = "settings that a function changed";
 
 /// The routing of one session.
 pub struct Routing {
@@ -179,8 +176,6 @@ pub struct Routing {
     pin: Option<Box<str>>,
     /// The same, and nobody can tell when it is gone.
     pinned_for_good: Option<&'static str>,
-    /// Settings that only the client knows, by name.
-    custom: BTreeSet<Box<str>>,
     /// Since when the unit at hand waits.
     waits: Option<Timestamp>,
     /// Why the unit at hand is not tried at a replica again.
@@ -229,7 +224,6 @@ impl Routing {
             given: Sites::default(),
             pin: None,
             pinned_for_good: None,
-            custom: BTreeSet::new(),
             waits: None,
             again: None,
             outstanding: None,
@@ -257,11 +251,6 @@ impl Routing {
         self.truth = site;
     }
 
-    /// Settings that only the client knows, by name.
-    pub const fn custom(&self) -> &BTreeSet<Box<str>> {
-        &self.custom
-    }
-
     /// What the session has that keeps it at home, for people.
     pub fn pin(&self) -> Option<&str> {
         self.pinned_for_good.or(self.pin.as_deref())
@@ -269,10 +258,7 @@ impl Routing {
 
     /// The replica that the session is connected to.
     pub fn replica(&self) -> Option<&Arc<str>> {
-        let (Link::Open { number, .. } | Link::Opening { number, .. }) = &self.link else {
-            return None;
-        };
-        self.sight.fleet.replicas.get(*number).map(|replica| &replica.address)
+        self.sight.fleet.replicas.get(self.number()?).map(|replica| &replica.address)
     }
 
     /// Servers are seen otherwise now. Tells whether the connection to the replica is of no more use, since that
@@ -280,10 +266,8 @@ impl Routing {
     pub fn on_sight(&mut self, sight: Sight) -> bool {
         use crate::route::State::{Down, NotReplica};
         self.sight = sight;
-        let (Link::Open { number, .. } | Link::Opening { number, .. }) = &self.link else {
-            return false;
-        };
-        let state = self.sight.fleet.replicas.get(*number).map(|replica| replica.state);
+        let Some(number) = self.number() else { return false };
+        let state = self.sight.fleet.replicas.get(number).map(|replica| replica.state);
         matches!(state, None | Some(Down | NotReplica))
     }
 
@@ -295,6 +279,50 @@ impl Routing {
         match choose(&self.sight.fleet, None, None) {
             Choice::Replica(number) | Choice::Wait(number) => Ok(number),
             Choice::None(none) => Err(Why::NoReplica(none)),
+        }
+    }
+
+    /// Where a unit would run now, at which replica, and why, as far as that is known without asking anybody.
+    pub fn forecast(&self, unit: &Unit) -> (Site, Option<Arc<str>>, Why) {
+        let home = |why| (self.home, None, why);
+        let why = match unit {
+            Unit::Bound(why) => return home(why.clone()),
+            Unit::Reads(why) => why.clone(),
+        };
+        if !self.is_on() {
+            return home(Why::Unrouted);
+        }
+        if let Some(pin) = self.pin() {
+            return home(Why::Pinned(pin.into()));
+        }
+        let Some(bound) = self.bound() else { return home(Why::Behind) };
+        match choose(&self.sight.fleet, Some(&bound), self.number()) {
+            Choice::None(none) => home(Why::NoReplica(none)),
+            Choice::Replica(number) | Choice::Wait(number) => {
+                let replica = self.sight.fleet.replicas.get(number);
+                (Site::Replica, replica.map(|replica| Arc::clone(&replica.address)), why)
+            }
+        }
+    }
+
+    /// Adds to the answer of `session()` what only the session knows.
+    pub fn complete(&self, answer: &mut CallReply) {
+        let session = Procedure::find(SESSION).ok().map(|procedure| procedure.columns);
+        if session != Some(answer.columns) {
+            return;
+        }
+        for row in &mut answer.rows {
+            if let [.., replica, pin] = row.as_mut_slice() {
+                *replica = self.replica().map(ToString::to_string);
+                *pin = self.pin().map(str::to_owned);
+            }
+        }
+    }
+
+    fn number(&self) -> Option<usize> {
+        match self.link {
+            Link::Open { number, .. } | Link::Opening { number, .. } => Some(number),
+            Link::Closed => None,
         }
     }
 
@@ -318,10 +346,7 @@ impl Routing {
     }
 
     fn at_replica(&mut self, why: Why, must: bool, (waits, now): (Timestamp, Timestamp)) -> Step {
-        let prefer = match &self.link {
-            Link::Open { number, .. } | Link::Opening { number, .. } => Some(*number),
-            Link::Closed => None,
-        };
+        let prefer = self.number();
         let Some(bound) = self.bound() else {
             // Until names and rights are known to be somewhere, they may be nowhere else.
             return self.without(Why::Behind, must, (waits, now));
@@ -462,27 +487,14 @@ impl Routing {
     pub fn ran(&mut self, statement: &Statement, site: Site) {
         let changes = match (&statement.placement, &statement.effect) {
             (Placement::Anywhere, _) => false,
-            (Placement::Session, Effect::Set { name }) => {
-                if name.contains('.') {
-                    self.custom.insert(name.clone());
-                    if self.custom.len() > CUSTOM_MAX {
-                        self.pinned_for_good = Some("more settings of its own than are followed");
-                    }
-                }
-                true
-            }
+            (Placement::Session, Effect::Set { .. } | Effect::CloseCursor(_)) => true,
             (Placement::Session, _) => false,
-            (Placement::Home(rule), effect) => {
+            (Placement::Home(rule), _) => {
                 self.keep_pin(rule);
-                if *effect == Effect::DiscardAll && self.pinned_for_good == Some(FUNCTIONS_SETTINGS)
-                {
-                    self.pinned_for_good = None;
-                }
                 true
             }
             (Placement::Primary(rule), _) => {
                 self.wrote = true;
-                self.keep_pin(rule);
                 statement.changes_path || !matches!(rule, Rule::Writes | Rule::Locks)
             }
         };
@@ -492,9 +504,9 @@ impl Routing {
         }
     }
 
-    /// What some functions leave cannot be asked: a seed, and settings that only the client knows.
+    /// A seed cannot be asked.
     fn keep_pin(&mut self, rule: &Rule) {
-        if let Rule::State(what @ (SEED | FUNCTIONS_SETTINGS)) = rule {
+        if let Rule::State(what @ SEED) = rule {
             self.pinned_for_good = Some(what);
         }
     }

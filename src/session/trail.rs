@@ -151,6 +151,14 @@ impl Trail {
         self.backends[site] = address;
     }
 
+    /// Where one of its servers is.
+    pub const fn backend(&self, site: Site) -> Option<&Arc<str>> {
+        match site {
+            Site::Primary => self.backends.primary.as_ref(),
+            Site::Replica => self.backends.replica.as_ref(),
+        }
+    }
+
     /// From now on statements run there, for that reason.
     pub fn set_route(&mut self, site: Site, why: &Why) {
         self.site = site;

@@ -126,14 +126,14 @@ fn settings_follow_and_what_cannot_keeps_the_session_at_the_primary() {
     house.daypass.grant("ann", "shop", &["ADMIN ON DATABASE"]);
     let mut session = house.open("ann");
     house.until_routed(&mut session);
-    let read = "SELECT current_setting('work_mem'), current_setting('app.who', true)";
-    house.run(&mut session, read).was("4MB|", "replica", "it only reads");
-    session.run("SET work_mem = '5MB'; SET app.who = 'o''neil';").expect_success();
-    house.run(&mut session, read).was("5MB|o'neil", "replica", "it only reads");
+    let read = "SELECT current_setting('work_mem'), current_setting('search_path')";
+    house.run(&mut session, read).was("4MB|\"$user\", public", "replica", "it only reads");
+    session.run("SET work_mem = '5MB'; SET search_path = public, pg_catalog;").expect_success();
+    house.run(&mut session, read).was("5MB|public, pg_catalog", "replica", "it only reads");
     session.run("BEGIN; SET work_mem = '6MB'; ROLLBACK;").expect_success();
-    house.run(&mut session, read).was("5MB|o'neil", "replica", "it only reads");
-    session.run("RESET work_mem; RESET app.who;").expect_success();
-    house.run(&mut session, read).was("4MB|", "replica", "it only reads");
+    house.run(&mut session, read).was("5MB|public, pg_catalog", "replica", "it only reads");
+    session.run("RESET work_mem; RESET search_path;").expect_success();
+    house.run(&mut session, read).was("4MB|\"$user\", public", "replica", "it only reads");
     let count = "SELECT count(*) FROM orders";
     let pinned = |what: &str| format!("the session has {what}");
     session.run("CREATE TEMP TABLE t (a int);").expect_success();
@@ -192,4 +192,30 @@ fn a_replica_that_dies_costs_nothing_but_time() {
     assert_eq!(session.finish().expect_success().trim(), "1|f");
     assert_eq!(house.route_of(slow), ("primary".into(), "the replica that had it was lost".into()));
     assert_eq!(house.run(&mut session, "SELECT 2 AS two").route, "primary");
+}
+
+#[test]
+fn a_session_tells_where_it_reads_and_why_not() {
+    let house = House::start("");
+    house.daypass.grant("ann", "shop", &["ADMIN ON DATABASE"]);
+    let mut session = house.open("ann");
+    house.until_routed(&mut session);
+    let mut ask = |text: &str| session.run(&format!("{text};")).expect_success();
+    let replicas = house.replicas.each_ref().map(|it| format!("127.0.0.1:{}", it.port()));
+    let primary = format!("127.0.0.1:{}", house.primary.port());
+    let read = ask("CALL daypass.route('SELECT count(*) FROM orders')");
+    assert!(replicas.iter().any(|at| read.trim() == format!("SELECT|replica|{at}|it only reads")));
+    let write = ask("CALL daypass.route('DELETE FROM orders')");
+    assert_eq!(write.trim(), format!("DELETE|primary|{primary}|it writes"));
+    let call = ask("CALL daypass.route('SELECT touch()')");
+    assert!(call.contains("primary") && call.contains("public.touch"), "{call}");
+    let told = ask("CALL daypass.session()");
+    assert!(replicas.iter().any(|at| told.trim().ends_with(&format!("{at}|"))), "{told}");
+    ask("LISTEN x");
+    ask("SELECT count(*) FROM orders");
+    let told = ask("CALL daypass.session()");
+    assert!(told.trim().ends_with("|channels that it listens to"), "{told}");
+    ask("BEGIN");
+    let read = ask("CALL daypass.route('SELECT count(*) FROM orders')");
+    assert_eq!(read.trim(), format!("SELECT|primary|{primary}|its transaction is there"));
 }

@@ -1,5 +1,6 @@
 //! Calls on the virtual schema `daypass`: answered by `control`, in order with everything else.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::audit::record::Outcome;
@@ -7,13 +8,16 @@ use crate::session::call::{BoundCall, CallError, CallReply, Procedure};
 use crate::session::explain::{Explained, explain};
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
-use crate::session::scope::Analysed;
+use crate::session::routing::Why;
+use crate::session::scope::{Analysed, Meaning};
+use crate::session::site::Site;
 use crate::session::trail::{Recorded, Running};
 use crate::sql::statement::Call;
 use crate::wire::postgres::message::TransactionStatus;
 use crate::wire::postgres::reply;
 
 use super::overlay::Doubt;
+use super::placed::unit_of;
 use super::report::report;
 use super::slots::{Slot, Then};
 use super::{Conversation, Env, Link, Segment};
@@ -57,8 +61,11 @@ impl Conversation {
         self.slots.push_back(Slot::Call { call, run, simple: false, asked: false });
     }
 
-    /// Says what a text needs, with the names of this moment. Nothing of it runs.
-    pub(super) fn explain(&self, call: &BoundCall, env: &Env<'_>) -> Result<CallReply, CallError> {
+    /// The text that a call is about, and what names mean in it.
+    fn asked<'c>(
+        &self,
+        call: &'c BoundCall,
+    ) -> Result<(&'static Procedure, &'c str, &Rc<Meaning>), CallError> {
         let procedure = Procedure::find(&call.name)?;
         let error = |sqlstate, message: &str| CallError {
             sqlstate,
@@ -75,6 +82,40 @@ impl Conversation {
         if self.overlay.doubt != Doubt::None {
             return Err(error("0A000", "what names mean is in doubt up to the pipeline's end"));
         }
+        Ok((procedure, text, meaning))
+    }
+
+    /// Says where a text would run at this moment, and why. Nothing of it runs.
+    pub(super) fn route(&self, call: &BoundCall, env: &Env<'_>) -> Result<CallReply, CallError> {
+        let (procedure, text, meaning) = self.asked(call)?;
+        let row = match meaning.analyse(text, &[], &env.limits.parse) {
+            Err(why) => vec![None, Some("refused".into()), None, Some(why.to_string())],
+            Ok(analysis) => {
+                let commands: Vec<_> = analysis.statements.iter().map(|it| it.command).collect();
+                let (site, server, why) = self.forecast(&analysis);
+                vec![
+                    Some(commands.join("; ")),
+                    Some(site.word().into()),
+                    server.map(|address| address.to_string()),
+                    Some(why.clause().into_owned()),
+                ]
+            }
+        };
+        Ok(CallReply { columns: procedure.columns, rows: vec![row] })
+    }
+
+    fn forecast(&self, analysis: &Analysed) -> (Site, Option<Arc<str>>, Why) {
+        let (site, server, why) = if self.transaction == TransactionStatus::Idle {
+            self.routing.forecast(&unit_of(analysis.statements.iter()))
+        } else {
+            (self.at, None, Why::Transaction)
+        };
+        (site, server.or_else(|| self.trail.backend(site).cloned()), why)
+    }
+
+    /// Says what a text needs, with the names of this moment. Nothing of it runs.
+    pub(super) fn explain(&self, call: &BoundCall, env: &Env<'_>) -> Result<CallReply, CallError> {
+        let (procedure, text, meaning) = self.asked(call)?;
         let mut rows = Vec::new();
         match meaning.analyse(text, &[], &env.limits.parse) {
             Err(why) => rows.push(Explained::refused(why.to_string())),
@@ -106,7 +147,8 @@ impl Conversation {
     ) {
         let Some(Slot::Call { mut run, simple, .. }) = self.slots.pop_front() else { return };
         match result {
-            Ok(answer) => {
+            Ok(mut answer) => {
+                self.routing.complete(&mut answer);
                 run.rows = answer.rows.len() as u64;
                 out.audit.push(self.trail.result(env.now, &run, Outcome::Ok, None));
                 let status = self.transaction;

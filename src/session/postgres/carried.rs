@@ -1,7 +1,7 @@
 //! A session's state, as it is asked of one server and told another: settings that were made by SET and by functions,
 //! whatever a transaction took back of them; and what cannot be carried along.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::route::Position;
 use crate::session::routing::Question;
@@ -51,21 +51,12 @@ const PINS: &str = "\
    WHERE source OPERATOR(pg_catalog.=) 'session' AND name NOT IN ('role', 'session_authorization', \
      'transaction_isolation', 'transaction_read_only', 'transaction_deferrable') ";
 
-/// What a server is asked. The client's own settings are in no view of the server's, so they are asked by name.
-pub(super) fn question(question: Question, custom: &BTreeSet<Box<str>>) -> String {
-    let mut text = POSITION.to_owned();
-    if question == Question::State {
-        text.push_str(PINS);
-        for setting in custom {
-            let setting = literal(setting);
-            text.push_str("UNION ALL SELECT 'set', ");
-            text.push_str(&setting);
-            text.push_str(", pg_catalog.current_setting(");
-            text.push_str(&setting);
-            text.push_str(", true) ");
-        }
+/// What a server is asked. Whatever may be set in a session is in its view of settings.
+pub(super) fn question(question: Question) -> String {
+    match question {
+        Question::Position => POSITION.to_owned(),
+        Question::State => [POSITION, PINS].concat(),
     }
-    text
 }
 
 impl Answer {

@@ -1,7 +1,7 @@
 //! What the server says: passed on as it came, but for what answers a message of our own.
 
 use crate::audit::record::Outcome;
-use crate::session::call::EXPLAIN;
+use crate::session::call::{EXPLAIN, ROUTE};
 use crate::session::output::{Command, Output};
 use crate::session::refusal::Refusal;
 use crate::session::scope::Analysed;
@@ -538,11 +538,14 @@ impl Conversation {
                         return;
                     }
                     let call = call.clone();
-                    if *call.name != *EXPLAIN {
-                        out.command(Command::Call(call));
-                        return;
-                    }
-                    let answer = self.explain(&call, env);
+                    let answer = match &*call.name {
+                        EXPLAIN => self.explain(&call, env),
+                        ROUTE => self.route(&call, env),
+                        _ => {
+                            out.command(Command::Call(call));
+                            return;
+                        }
+                    };
                     self.on_call_result(answer, env, out);
                     return;
                 }
