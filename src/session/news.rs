@@ -32,7 +32,8 @@ pub enum Phase {
 
 /// Something that was asked for has come.
 pub(super) enum Arrival<W: Wire> {
-    Upstream(Site, Result<(W::Connection, Stamp), UpstreamError>),
+    /// Of the attempt of that number to connect there.
+    Upstream(Site, u64, Result<(W::Connection, Stamp), UpstreamError>),
     Catalog(Option<Arc<Catalog<W>>>),
     CancelDone,
     Call(Result<CallReply, CallError>),

@@ -124,10 +124,12 @@ impl<W: Wire> Running<W> {
 
     pub(super) fn on_arrival(&mut self, arrival: Arrival<W>) {
         match arrival {
-            Arrival::Upstream(site, Ok((connection, seen))) => {
+            // Nobody waits for it any more.
+            Arrival::Upstream(site, attempt, _) if attempt != self.attempts[site] => {}
+            Arrival::Upstream(site, _, Ok((connection, seen))) => {
                 self.on_connected(site, connection, seen);
             }
-            Arrival::Upstream(site, Err(error)) => {
+            Arrival::Upstream(site, _, Err(error)) => {
                 tracing::warn!(%error, database = %self.relay.database.name, "no connection to the server");
                 if site == Site::Primary {
                     self.reason = "the database server could not be reached";

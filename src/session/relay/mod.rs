@@ -117,6 +117,8 @@ struct Running<W: Wire> {
     io: Io,
     out: Output,
     backends: Sites<Option<W::Backend>>,
+    /// How often the session has been connected, or its connection was given up.
+    attempts: Sites<u64>,
     /// The replica that the session is connected to, or is to be.
     replica: Option<usize>,
     timer: Pin<Box<Sleep>>,
@@ -200,6 +202,7 @@ impl<W: Wire> Relay<W> {
             io: Io::new(client, read, W::look_ahead, message_bytes_max),
             out: Output::default(),
             backends: Sites { primary: None, replica: None },
+            attempts: Sites::default(),
             replica: None,
             timer,
             timer_due: None,

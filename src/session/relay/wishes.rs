@@ -32,6 +32,7 @@ impl<W: Wire> Running<W> {
                 }
             }
             Wish::CloseReplica => {
+                self.attempts[Site::Replica] += 1;
                 self.backends[Site::Replica] = None;
                 if let Some(server) = self.io.take_server(Site::Replica) {
                     tokio::task::spawn_local(timeout(FAREWELL, say_goodbye::<W>(server)));
@@ -76,12 +77,14 @@ impl<W: Wire> Running<W> {
         }
     }
 
-    fn open(&self, site: Site, target: W::Target) {
+    fn open(&mut self, site: Site, target: W::Target) {
+        self.attempts[site] += 1;
+        let attempt = self.attempts[site];
         let database = Arc::clone(&self.relay.database);
         let (principal, startup) =
             (self.relay.caller.principal.clone(), self.relay.startup.clone());
         self.news.spawn(async move {
-            Arrival::Upstream(site, database.connect(&target, &principal, &startup).await)
+            Arrival::Upstream(site, attempt, database.connect(&target, &principal, &startup).await)
         });
     }
 

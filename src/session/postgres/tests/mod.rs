@@ -5,6 +5,7 @@ mod client;
 mod halves;
 mod names;
 mod owner;
+mod replicas;
 mod scenarios;
 mod server;
 mod simulator;
@@ -39,7 +40,18 @@ fn catalog() -> Arc<Catalog> {
     names::Names::new().catalog(1)
 }
 
-/// A session, its server, and the world between them.
+/// A replica, and the session's connection to it.
+#[derive(Default)]
+struct Replica {
+    server: FakeServer,
+    open: bool,
+    /// From it, on its way.
+    input: BytesMut,
+    /// How many of the statements that it has run have been looked at.
+    checked: usize,
+}
+
+/// A session, its servers, and the world between them.
 struct House {
     now: Timestamp,
     machine: Conversation,
@@ -50,6 +62,9 @@ struct House {
     /// Of the catalog that was published last.
     catalog_version: u64,
     server_open: bool,
+    replica: Replica,
+    /// Whose words are on their way to the client.
+    heard: Site,
     /// From the client, not yet taken.
     client_in: BytesMut,
     /// To the client.
@@ -86,7 +101,16 @@ impl House {
     fn with(
         grants: &[Grant],
         text: redact::TextSettings,
+        locks: (SecondLock, Option<Arc<str>>),
+    ) -> Self {
+        Self::routed(grants, text, locks, Routing::default())
+    }
+
+    fn routed(
+        grants: &[Grant],
+        text: redact::TextSettings,
         (second_lock, ddl_owner): (SecondLock, Option<Arc<str>>),
+        routing: Routing,
     ) -> Self {
         let grants: Vec<_> = grants.iter().cloned().map(Arc::new).collect();
         let facts = Facts {
@@ -108,7 +132,7 @@ impl House {
             startup: Vec::new(),
             cancel_key: (7, [1, 2, 3, 4].into()),
             poison: "daypass_refused_1".into(),
-            routing: Routing::default(),
+            routing,
         };
         let mut house = Self {
             now: at(100),
@@ -119,6 +143,8 @@ impl House {
             server: FakeServer::default(),
             catalog_version: 1,
             server_open: false,
+            replica: Replica::default(),
+            heard: Site::Primary,
             client_in: BytesMut::new(),
             client_out: Vec::new(),
             server_in: BytesMut::new(),
@@ -162,16 +188,28 @@ impl House {
                 "bytes for a server that is not there"
             );
         }
+        if self.replica.open {
+            let readable = self.readable();
+            self.replica.server.receive(self.out.to_server(Site::Replica), &readable);
+            replicas::check(self);
+        } else {
+            assert!(self.out.to_server(Site::Replica).is_empty(), "bytes for no replica");
+        }
         for piece in &self.out.client {
-            let bytes = match piece {
-                Piece::Server(range) => &self.server_in[range.clone()],
-                Piece::Own(range) => &self.out.own[range.clone()],
+            let bytes = match (piece, self.heard) {
+                (Piece::Server(range), Site::Primary) => &self.server_in[range.clone()],
+                (Piece::Server(range), Site::Replica) => &self.replica.input[range.clone()],
+                (Piece::Own(range), _) => &self.out.own[range.clone()],
             };
             self.client_out.extend_from_slice(bytes);
         }
         for command in std::mem::take(&mut self.out.commands) {
             match command {
                 Command::Close => self.closed = true,
+                Command::CloseReplica => {
+                    self.replica.open = false;
+                    self.pending.retain(|wish| !matches!(wish, Command::OpenReplica(_)));
+                }
                 other => self.pending.push(other),
             }
         }
@@ -213,6 +251,7 @@ impl House {
         let count = count.min(self.server.out.len());
         self.server_in.extend_from_slice(&self.server.out[..count]);
         self.server.out.drain(..count);
+        self.heard = Site::Primary;
         let input = self.server_in.split();
         let taken = self
             .with_machine(|machine, env, out| machine.on_server(Site::Primary, &input, env, out))

@@ -53,6 +53,11 @@ impl Names {
         names
     }
 
+    /// Whether the session has something temporary.
+    pub(super) fn has_temporary(&self) -> bool {
+        self.now.relations.keys().any(|(schema, _)| schema == TEMPORARY)
+    }
+
     fn create(&mut self, schema: &str, name: &str) {
         self.next += 1;
         self.now.temporary |= schema == TEMPORARY;

@@ -62,6 +62,12 @@ pub(super) struct FakeServer {
     pub(super) refuses_owner: bool,
     /// Queries and Syncs that are to be answered with ReadyForQuery.
     unanswered: usize,
+    /// Of a replica, how far it has replayed; the primary is as far as statements have run.
+    pub(super) replayed: Option<usize>,
+    /// The value of the one setting that sessions change here.
+    pub(super) setting: Option<String>,
+    /// A replica refuses the next read with that.
+    pub(super) refuses: Option<&'static str>,
 }
 
 impl Default for FakeServer {
@@ -82,6 +88,9 @@ impl Default for FakeServer {
             copying: None,
             refuses_owner: false,
             unanswered: 0,
+            replayed: None,
+            setting: None,
+            refuses: None,
         }
     }
 }
@@ -233,6 +242,14 @@ impl FakeServer {
     fn query(&mut self, text: &[u8], readable: &[String]) {
         let text = std::str::from_utf8(text).unwrap().to_owned();
         self.skipping = false;
+        if text.starts_with("SELECT 'position'") {
+            self.tell_state(&text);
+            return self.ready();
+        }
+        if text.starts_with("RESET \"extra") || text.starts_with("SELECT pg_catalog.set_config") {
+            self.learn(&text);
+            return self.ready();
+        }
         if text.contains("current_schemas") || text.contains("pg_my_temp_schema") {
             assert_ne!(self.status, TransactionStatus::Failed, "names are asked in vain");
             for statement in text.split("; ") {
@@ -294,6 +311,32 @@ impl FakeServer {
         reply::command_complete(&mut self.out, "SET");
     }
 
+    fn tell_state(&mut self, text: &str) {
+        assert_eq!(self.status, TransactionStatus::Idle, "the state is asked in a transaction");
+        let position = self.replayed.unwrap_or(self.ran.len() + 1);
+        let row = |kind: &str, name: Option<&str>, value: Option<String>| {
+            [Some(kind.to_owned()), name.map(str::to_owned), value]
+        };
+        let mut rows = vec![row("position", None, Some(format!("0/{position:X}")))];
+        if text.contains("pg_settings") {
+            let pin =
+                self.names.has_temporary().then(|| row("pin", Some("temporary objects"), None));
+            rows.extend(pin);
+            let setting = self.setting.clone();
+            rows.extend(setting.map(|it| row("set", Some("extra_float_digits"), Some(it))));
+        }
+        for row in &rows {
+            reply::data_row(&mut self.out, row);
+        }
+        reply::command_complete(&mut self.out, "SELECT");
+    }
+
+    fn learn(&mut self, text: &str) {
+        let value = text.split_once("set_config('extra_float_digits', '");
+        self.setting = value.map(|(_, rest)| rest.split('\'').next().unwrap().to_owned());
+        reply::command_complete(&mut self.out, "SELECT 1");
+    }
+
     fn rows(&mut self, tag: &str, rows: usize) {
         for n in 0..rows {
             reply::data_row(&mut self.out, &[Some(n.to_string())]);
@@ -309,6 +352,11 @@ impl FakeServer {
     }
 
     fn run(&mut self, text: &str, on: Option<Resolved>, readable: &[String]) -> Done {
+        if self.replayed.is_some()
+            && let Some(sqlstate) = self.refuses.take()
+        {
+            return Done::Error(sqlstate);
+        }
         if text == "refused by daypass" {
             return Done::Error("42601");
         }
@@ -333,6 +381,7 @@ impl FakeServer {
             return Done::CopyIn;
         }
         if text.starts_with("SET") {
+            self.setting = text.rsplit(' ').next().map(str::to_owned);
             return Done::Tag("SET", 0);
         }
         if ["CREATE", "DROP", "DISCARD"].iter().any(|word| text.starts_with(word)) {
@@ -402,7 +451,7 @@ impl FakeServer {
     fn transaction(&mut self, text: &str) -> Option<Done> {
         use TransactionStatus::{Active, Failed, Idle};
         let tag = match text {
-            "BEGIN" => {
+            "BEGIN" | "BEGIN READ ONLY" => {
                 self.names.begin();
                 self.status = Active;
                 "BEGIN"
