@@ -49,6 +49,8 @@ pub enum Why {
     Session,
     /// The message has parts that do not belong to one read.
     Mixed,
+    /// It is of a kind that runs at the primary, whatever it says: which, a plural.
+    Kind(&'static str),
     /// The session has something that is not carried along.
     Pinned(Box<str>),
     /// No replica is in service.
@@ -74,6 +76,7 @@ impl Why {
             Self::Statement(rule) => return Cow::Owned(rule.to_string()),
             Self::Session => "it is about the session",
             Self::Mixed => "its message is not one read",
+            Self::Kind(what) => return Cow::Owned(format!("{what} run at the primary")),
             Self::Pinned(what) => return Cow::Owned(format!("the session has {what}")),
             Self::NoReplica(why) => return Cow::Owned(why.to_string()),
             Self::Behind => "no replica was far enough in time",
@@ -487,7 +490,13 @@ impl Routing {
     pub fn ran(&mut self, statement: &Statement, site: Site) {
         let changes = match (&statement.placement, &statement.effect) {
             (Placement::Anywhere, _) => false,
-            (Placement::Session, Effect::Set { .. } | Effect::CloseCursor(_)) => true,
+            (
+                Placement::Session,
+                Effect::Set { .. }
+                | Effect::CloseCursor(_)
+                | Effect::Reading { .. }
+                | Effect::UseDatabase(_),
+            ) => true,
             (Placement::Session, _) => false,
             (Placement::Home(rule), _) => {
                 self.keep_pin(rule);
@@ -502,6 +511,19 @@ impl Routing {
             self.changed = true;
             self.truth = site;
         }
+    }
+
+    /// The session has something that is not carried along, and nobody can tell when it is gone.
+    pub const fn pin_for_good(&mut self, what: &'static str) {
+        self.pinned_for_good = Some(what);
+    }
+
+    /// The session at home is as a login leaves it.
+    pub fn begins_anew(&mut self) {
+        self.pin = None;
+        self.pinned_for_good = None;
+        self.changed = true;
+        self.truth = self.home;
     }
 
     /// A seed cannot be asked.

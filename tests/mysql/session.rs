@@ -13,6 +13,7 @@ use daypass::secret::Secret;
 use daypass::session::machine::SessionLimits;
 use daypass::session::mysql::{Conversation, Env, Start};
 use daypass::session::output::{Command as Wish, Output, Piece};
+use daypass::session::routing::Routing;
 use daypass::session::scope::{Meanings, MysqlNames};
 use daypass::session::site::Site;
 use daypass::session::trail::{Facts, SecondLock, Trail};
@@ -95,6 +96,7 @@ impl Session {
                 lower_case_table_names: false,
             },
             connection: 7,
+            routing: Routing::default(),
         });
         let mut session = Self {
             runtime,

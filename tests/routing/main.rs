@@ -17,6 +17,7 @@ mod support;
 mod fleet;
 mod lists;
 mod mysql;
+mod mysql_sessions;
 mod placement;
 mod positions;
 mod postgres;

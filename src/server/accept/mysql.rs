@@ -20,6 +20,7 @@ use crate::session::output::ChangeUser;
 use crate::session::registry::Handle;
 use crate::session::relay::mysql::Mysql;
 use crate::session::relay::{Database, Departed, Entry};
+use crate::session::routing::Routing;
 use crate::session::wire::Worker;
 use crate::sql::Engine;
 use crate::upstream::mysql::{Facts, Startup};
@@ -253,6 +254,8 @@ impl Door<'_> {
         let target = database.primary.clone().with_schema(schema.clone());
         let replicas = database.replicas.iter();
         let replicas = replicas.map(|it| it.clone().with_schema(schema.clone())).collect();
+        let fleet = Arc::clone(&database.fleet.borrow());
+        let routing = Routing::new(database.policy, database.sight(fleet));
         let session = Session {
             newcomer: newcomer.clone(),
             database,
@@ -270,6 +273,7 @@ impl Door<'_> {
                 sequence: login.sequence,
                 settings,
                 connection: self.connection.into(),
+                routing,
             }))
         };
         let at = (Arc::clone(&current), house);

@@ -77,6 +77,7 @@ impl Conversation {
     }
 
     fn set_option(&mut self, said: Said<'_>, env: &mut Env<'_>, out: &mut Output) {
+        self.routing.pin_for_good("an option of its connection that was changed");
         if self.link == Link::Open {
             self.pass_plain(said, Work::Plain, out);
             return;

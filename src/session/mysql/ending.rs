@@ -29,6 +29,7 @@ impl Conversation {
     /// A deadline has passed.
     pub fn on_timer(&mut self, now: Timestamp, out: &mut Output) {
         self.looked = now;
+        self.wake = self.wake.filter(|wake| *wake > now);
         self.cancel_what_ended(now, out);
         let Some((_, since)) = &self.doomed else { return };
         if self.terminated {
@@ -36,7 +37,7 @@ impl Conversation {
         }
         if *since + CANCEL_PATIENCE <= now {
             self.terminated = true;
-            out.command(Command::TerminateUpstream(Site::Primary));
+            out.command(Command::TerminateUpstream(self.at));
         } else if self.canceled + CANCEL_AGAIN <= now {
             self.canceled = now;
             self.cancel(out);
@@ -45,6 +46,10 @@ impl Conversation {
 
     /// When [`Self::on_timer`] is due next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.wake.into_iter().chain(self.next_ending()).min()
+    }
+
+    fn next_ending(&self) -> Option<Timestamp> {
         if let Some((_, since)) = &self.doomed {
             let next = (self.canceled + CANCEL_AGAIN).min(*since + CANCEL_PATIENCE);
             return (!self.terminated).then_some(next);
@@ -83,18 +88,16 @@ impl Conversation {
     }
 
     fn cancel(&mut self, out: &mut Output) {
-        if !self.canceling && self.link == Link::Open {
-            self.canceling = true;
-            out.command(Command::CancelUpstream(Site::Primary));
+        if self.canceling.is_none() && self.link == Link::Open {
+            self.canceling = Some(self.at);
+            out.command(Command::CancelUpstream(self.at));
         }
     }
 
     /// The KILL QUERY has been done. It may have come after its statement had ended, and would then hit the next
     /// one: that will be ours.
     pub fn on_cancel_done(&mut self) {
-        if std::mem::take(&mut self.canceling) {
-            self.absorbs = true;
-        }
+        self.absorbs = self.canceling.take().or(self.absorbs);
     }
 
     /// The session is to end: an idle client is told why at once, others after their transaction.
@@ -134,24 +137,32 @@ impl Conversation {
 
     /// Whether something of the client's is still under way.
     pub fn is_busy(&self) -> bool {
-        !matches!(self.current, Current::Rest)
+        !matches!(self.current, Current::Rest) || !self.again.is_empty()
     }
 
     /// The server whose words are due.
     pub fn hears(&self) -> Option<Site> {
-        self.is_busy().then_some(Site::Primary)
+        (!matches!(self.current, Current::Rest)).then_some(self.at)
     }
 
-    /// Nothing is ever taken again.
+    /// Whether a read that a replica could not do waits to be taken again.
     pub fn takes_again(&self) -> bool {
-        false
+        !self.again.is_empty()
     }
 
-    /// Statements run at the primary, wherever the replicas are.
-    pub fn on_sight(&mut self, _: Sight, _: Timestamp, _: &mut Output) {}
+    /// The servers of the database are seen otherwise now.
+    pub fn on_sight(&mut self, sight: Sight, now: Timestamp, out: &mut Output) {
+        if self.routing.on_sight(sight) {
+            out.command(Command::CloseReplica);
+            self.lose_replica(now, out);
+        }
+    }
 
     /// The connection to the server is gone. The client is told, unless the server did so itself.
-    pub fn on_server_gone(&mut self, _: Site, now: Timestamp, out: &mut Output) {
+    pub fn on_server_gone(&mut self, site: Site, now: Timestamp, out: &mut Output) {
+        if site == Site::Replica {
+            return self.lose_replica(now, out);
+        }
         self.settle(now, out);
         let report = (!self.server_said_why).then(|| {
             let told = Report::new(1105, "08S01", "the connection to the database server is lost")
@@ -167,7 +178,7 @@ impl Conversation {
         out.audit.push(self.trail.end(now, reason));
     }
 
-    fn settle(&mut self, now: Timestamp, out: &mut Output) {
+    pub(super) fn settle(&mut self, now: Timestamp, out: &mut Output) {
         let mut unknown = |run: &Running| {
             out.audit.push(self.trail.result(now, run, Outcome::Unknown, None));
         };

@@ -26,10 +26,14 @@ impl Machine for Conversation {
 
     fn on_upstream_open(
         &mut self,
-        _: Site,
+        site: Site,
         (address, okay): Self::Opened,
         out: &mut Output,
     ) -> Result<(), Violation> {
+        if site == Site::Replica {
+            self.on_replica_open(address);
+            return Ok(());
+        }
         self.on_upstream_open(address, &okay, out)
     }
 

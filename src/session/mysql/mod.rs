@@ -5,13 +5,16 @@
 //! we have to do there ourselves is done: take up what a cancel may have left, ask how texts are read, repeat what
 //! was said before there was a server.
 
+mod again;
 mod bound;
 mod call;
+mod carried;
 mod commands;
 mod ending;
 mod machine;
 mod names;
 mod own;
+mod placed;
 mod prepared;
 mod replies;
 mod report;
@@ -33,6 +36,7 @@ use crate::session::gate::Gate;
 use crate::session::machine as shell;
 use crate::session::output::{Command as Wish, Output};
 use crate::session::refusal::{Ended, Refusal};
+use crate::session::routing::{Question, Routing};
 use crate::session::scope::{Meaning, MysqlNames};
 use crate::session::site::Site;
 use crate::session::trail::{Running, Trail};
@@ -48,6 +52,7 @@ use crate::wire::mysql::reply::{Expect, Reply};
 use crate::wire::mysql::report::{Form, Report, okay};
 use crate::wire::mysql::response::Okay;
 
+use carried::Carried;
 use names::{Names, Prepared};
 use state::State;
 
@@ -70,6 +75,8 @@ pub struct Start {
     pub settings: ParseSettings,
     /// The number that the client's connection was given.
     pub connection: u64,
+    /// Where its commands run.
+    pub routing: Routing,
 }
 
 /// The machine.
@@ -78,6 +85,20 @@ pub struct Conversation {
     gate: Gate,
     capabilities: Capabilities,
     connection: u64,
+    routing: Routing,
+    carried: Carried,
+    /// The server that is spoken to now.
+    at: Site,
+    /// Where the last statement ran.
+    previous: Site,
+    /// When a command that waits for a replica is looked at again.
+    wake: Option<Timestamp>,
+    /// What runs at the replica may be done again, and is this.
+    keeps: bool,
+    kept: Vec<u8>,
+    /// What is to be taken again before what the client has sent since.
+    again: BytesMut,
+    replica_has_changed: bool,
     catalog: Option<Arc<Catalog>>,
     /// The catalog lacks what a statement of this session has changed.
     catalog_is_old: bool,
@@ -103,10 +124,10 @@ pub struct Conversation {
     /// The command at hand has had its fresh catalog.
     refreshed: bool,
     last_refresh: Timestamp,
-    /// A KILL QUERY is under way: nothing new is sent.
-    canceling: bool,
-    /// One has come, and may hit whatever is sent next: that is to be ours.
-    absorbs: bool,
+    /// A KILL QUERY is under way there: nothing new is sent.
+    canceling: Option<Site>,
+    /// One has come there, and may hit whatever is sent next: that is to be ours.
+    absorbs: Option<Site>,
     /// What runs is being cancelled because its grant ended, and since when.
     doomed: Option<(Ended, Timestamp)>,
     /// When it was last killed.
@@ -181,6 +202,20 @@ enum Work {
     Prepare(Box<Prepared>),
     /// Ours: how texts are read.
     Question(Vec<u8>),
+    /// Ours: how far a server is, and the session's state.
+    Asked {
+        /// Which of that.
+        question: Question,
+        /// What has passed of the answer.
+        passed: Vec<u8>,
+    },
+    /// Ours: a replica is told a part of the session's state.
+    Told {
+        /// It has not taken it.
+        refused: bool,
+        /// The default database, when it is that.
+        schema: Option<Box<str>>,
+    },
     /// Ours: takes up a KILL QUERY that came too late.
     Absorber,
     /// Ours: goes to the default database again, and whether the server did not let us.
@@ -243,6 +278,15 @@ impl Conversation {
             trail: start.trail,
             capabilities: start.capabilities,
             connection: start.connection,
+            routing: start.routing,
+            carried: Carried::default(),
+            at: Site::Primary,
+            previous: Site::Primary,
+            wake: None,
+            keeps: false,
+            kept: Vec::new(),
+            again: BytesMut::new(),
+            replica_has_changed: false,
             catalog: start.catalog,
             catalog_is_old: false,
             state: State::new(start.settings.clone()),
@@ -260,8 +304,8 @@ impl Conversation {
             waiting_for_catalog: false,
             refreshed: false,
             last_refresh: Timestamp::from_micros(0),
-            canceling: false,
-            absorbs: false,
+            canceling: None,
+            absorbs: None,
             doomed: None,
             canceled: Timestamp::from_micros(0),
             terminated: false,
@@ -317,8 +361,27 @@ impl Conversation {
         Ok(())
     }
 
-    /// The connection to the server could not be opened.
-    pub fn on_upstream_failed(&mut self, _: Site, report: Report, _: Timestamp, out: &mut Output) {
+    /// The connection to a replica is open.
+    pub fn on_replica_open(&mut self, address: Arc<str>) {
+        self.trail.set_backend(Site::Replica, Some(address));
+        self.routing.on_open();
+        self.carried.forget();
+        if let Some(schema) = &self.assumed.default_database {
+            self.carried.enters(schema.clone());
+        }
+    }
+
+    /// The connection to a server could not be opened.
+    pub fn on_upstream_failed(
+        &mut self,
+        site: Site,
+        report: Report,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        if site == Site::Replica {
+            return self.routing.on_closed(now);
+        }
         if self.link != Link::Opening {
             return;
         }
@@ -338,6 +401,22 @@ impl Conversation {
     /// # Errors
     /// When the client broke the protocol; the session is to be closed with 1835.
     pub fn on_client(
+        &mut self,
+        input: &mut BytesMut,
+        env: &mut Env<'_>,
+        out: &mut Output,
+    ) -> Result<(), Violation> {
+        if let Some(mut again) = self.own_input() {
+            self.take_commands(&mut again, env, out)?;
+            self.again.extend_from_slice(&again);
+            if !self.again.is_empty() {
+                return Ok(());
+            }
+        }
+        self.take_commands(input, env, out)
+    }
+
+    fn take_commands(
         &mut self,
         input: &mut BytesMut,
         env: &mut Env<'_>,
@@ -418,7 +497,7 @@ impl Conversation {
     /// Whether nothing is under way that a new command must wait for.
     fn at_rest(&self) -> bool {
         matches!(self.current, Current::Rest)
-            && !self.canceling
+            && self.canceling.is_none()
             && !self.waiting_for_catalog
             && self.link != Link::Opening
     }

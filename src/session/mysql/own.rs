@@ -6,6 +6,7 @@ use crate::audit::record::Outcome;
 use crate::session::machine::Renewal;
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
+use crate::session::site::Site;
 use crate::session::trail::Running;
 use crate::sql::statement::{Change, Effect, Statement};
 use crate::wire::mysql::command::{self, Command};
@@ -24,12 +25,13 @@ impl Conversation {
         if self.link != Link::Open {
             return true;
         }
-        if std::mem::take(&mut self.absorbs) {
-            self.ask(b"DO 0", Work::Absorber, out);
+        if let Some(site) = self.absorbs.take() {
+            self.ask(site, b"DO 0", Work::Absorber, out);
             return false;
         }
+        self.turn_to(Site::Primary, out);
         if self.state.in_doubt {
-            self.ask(state::QUESTION, Work::Question(Vec::new()), out);
+            self.ask(Site::Primary, state::QUESTION, Work::Question(Vec::new()), out);
             return false;
         }
         // Without a grant nothing is sent that needs a right; with the next one the account may be let in again.
@@ -53,6 +55,8 @@ impl Conversation {
     /// Changes Take Effect"): those on its default database at the next USE, those on everything at the next login,
     /// which is the client's to do.
     pub fn on_rights(&mut self, renewal: Renewal, out: &mut Output) {
+        // The replica holds the session to them with the next connection.
+        self.replica_has_changed = self.routing.replica().is_some();
         match renewal {
             Renewal::Use => self.uses_again = true,
             Renewal::LogIn if self.link == Link::Open => {
@@ -76,7 +80,8 @@ impl Conversation {
         }
     }
 
-    fn ask(&mut self, text: &[u8], work: Work, out: &mut Output) {
+    pub(super) fn ask(&mut self, site: Site, text: &[u8], work: Work, out: &mut Output) {
+        self.turn_to(site, out);
         let capabilities = self.capabilities;
         out.control(|server| command::query(server, text, capabilities));
         self.send(Said { text: b"", frame: b"", sequence: 1, expect: Expect::Results }, work);
@@ -212,7 +217,11 @@ impl Conversation {
     pub(super) fn is_own(&self) -> bool {
         match &self.current {
             Current::Server { work, .. } => match work {
-                Work::Question(_) | Work::Absorber | Work::UseAgain { .. } => true,
+                Work::Question(_)
+                | Work::Absorber
+                | Work::UseAgain { .. }
+                | Work::Asked { .. }
+                | Work::Told { .. } => true,
                 Work::Statements(statements) => statements.replayed,
                 Work::Plain | Work::Reset | Work::Prepare(_) => false,
             },

@@ -8,6 +8,7 @@ use crate::audit::record::Parameter;
 use crate::session::call::Procedure;
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
+use crate::session::routing::Why;
 use crate::session::scope::Analysed;
 use crate::session::trail::Recorded;
 use crate::sql::access::Access;
@@ -21,6 +22,9 @@ use super::bound::recorded;
 use super::names::Prepared;
 use super::texts::shown;
 use super::{Conversation, Env, Link, Said, Statements, Taken, Work};
+
+/// Their numbers and types are the primary's.
+const PREPARED: Why = Why::Kind("prepared statements");
 
 /// What an execution binds: types to be kept, values in order.
 type Bound<'a> = (Vec<Type>, Vec<Value<'a>>);
@@ -69,6 +73,9 @@ impl Conversation {
                 return Procedure::of(call).map(Some).map_err(Refusal::Call).map(|it| (it, None));
             }
             let permit = self.gate.decide_statement(&only.accesses, &[], env.now)?;
+            if let Some(refusal) = Self::refusal_of_route(&permit) {
+                return Err(refusal);
+            }
             if self.link != Link::Open {
                 return Err(Refusal::Unsupported {
                     what: "there is no live grant on this database, so there is no server yet"
@@ -212,6 +219,10 @@ impl Conversation {
             Some(refusal) => Err(refusal),
             None => self.gate.decide_statement(&only.accesses, more, env.now),
         };
+        let decision = decision.and_then(|permit| match Self::refusal_of_route(&permit) {
+            Some(refusal) => Err(refusal),
+            None => Ok(permit),
+        });
         let permit = match decision {
             Ok(permit) => permit,
             Err(refusal) => {
@@ -222,6 +233,7 @@ impl Conversation {
                 return false;
             }
         };
+        self.at_primary(&PREPARED, out);
         let (record, run) = self.trail.allow(env.now, &recorded, &permit);
         out.audit.push(record);
         self.gate.note_use(&permit);

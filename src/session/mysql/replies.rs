@@ -26,12 +26,15 @@ impl Conversation {
     /// When the server broke the protocol.
     pub fn on_server(
         &mut self,
-        _: Site,
+        site: Site,
         input: &[u8],
         env: &mut Env<'_>,
         out: &mut Output,
     ) -> Result<usize, Violation> {
-        let mut taken = 0;
+        if site != self.at {
+            return Ok(self.on_idle(site, input));
+        }
+        let Some(mut taken) = self.before_it_passes(input, env.now, out)? else { return Ok(0) };
         while !self.closing {
             let Some(rest) = input.get(taken..).filter(|rest| !rest.is_empty()) else { break };
             let Current::Server { reply, between, .. } = &mut self.current else {
@@ -57,6 +60,15 @@ impl Conversation {
         Ok(taken)
     }
 
+    /// A server speaks of which nothing is expected: a replica that goes. The primary is heard later.
+    fn on_idle(&mut self, site: Site, input: &[u8]) -> usize {
+        if site == Site::Primary {
+            return 0;
+        }
+        self.replica_has_changed = true;
+        input.len()
+    }
+
     /// Nothing is under way: the server says why it goes.
     fn on_parting(
         &mut self,
@@ -79,7 +91,10 @@ impl Conversation {
         const ANSWER_BYTES_MAX: usize = 64 << 10;
         if !self.is_own() {
             out.pass(at..at + bytes.len());
-        } else if let Current::Server { work: Work::Question(passed), .. } = &mut self.current
+        } else if let Current::Server {
+            work: Work::Question(passed) | Work::Asked { passed, .. },
+            ..
+        } = &mut self.current
             && passed.len() + bytes.len() <= ANSWER_BYTES_MAX
         {
             passed.extend_from_slice(bytes);
@@ -148,6 +163,10 @@ impl Conversation {
     }
 
     fn note(&mut self, okay: &Okay<'_>) {
+        if self.at == Site::Replica {
+            // The session's state is the primary's.
+            return;
+        }
         self.status = okay.status.of_session();
         if self.state.note(okay) {
             self.meaning = None;
@@ -221,8 +240,12 @@ impl Conversation {
         env: &Env<'_>,
         out: &mut Output,
     ) -> Option<Report> {
-        if let Current::Server { work: Work::UseAgain { refused }, .. } = &mut self.current {
-            *refused = Some(failure.sentence());
+        match &mut self.current {
+            Current::Server { work: Work::UseAgain { refused }, .. } => {
+                *refused = Some(failure.sentence());
+            }
+            Current::Server { work: Work::Told { refused, .. }, .. } => *refused = true,
+            _ => (),
         }
         let Current::Server { work: Work::Statements(statements), reply, .. } = &mut self.current
         else {
@@ -284,7 +307,11 @@ impl Conversation {
         if let Current::Server { work, .. } = current {
             match work {
                 Work::Question(passed) => self.learn(&passed),
+                Work::Asked { question, passed } => self.on_asked(question, &passed, env.now),
+                Work::Told { refused, schema } => self.on_told(refused, schema, out),
                 Work::Reset => {
+                    self.routing.begins_anew();
+                    self.let_go_of_replica(out);
                     self.temporary.clear();
                     self.meaning = None;
                     self.state.in_doubt = true;
@@ -298,7 +325,9 @@ impl Conversation {
                 Work::Plain | Work::Prepare(_) | Work::Absorber => (),
             }
         }
+        self.turn_to(Site::Primary, out);
         self.doomed = None;
+        self.routing.answered();
         if !self.in_transaction() {
             self.gate.end_transaction();
         }

@@ -15,6 +15,7 @@ use crate::sql::statement::{Effect, NotUnderstood, Statement};
 use crate::wire::mysql::report::Report;
 
 use super::names::Prepared;
+use super::placed::Placed;
 use super::{Conversation, Env, Link, Said, Statements, Taken, Work};
 
 /// A text as it is recorded. One in another character set than UTF-8 keeps its length, so that the places
@@ -37,7 +38,7 @@ impl Conversation {
             }
         };
         match self.analyse(said.text, &meaning, env, out) {
-            Ok(Some(analysis)) => self.decide_text(said, &analysis, &meaning, env, out),
+            Ok(Some(analysis)) => return self.decide_text(said, &analysis, &meaning, env, out),
             Ok(None) => return Taken::Held,
             Err(refusal) => self.refuse_opaque(said, &refusal, env, out),
         }
@@ -84,11 +85,11 @@ impl Conversation {
         meaning: &Rc<Meaning<MysqlNames>>,
         env: &mut Env<'_>,
         out: &mut Output,
-    ) {
+    ) -> Taken {
         let statements = &analysis.statements;
         let [first, ..] = statements.as_slice() else {
             self.answer_empty(said, out);
-            return;
+            return Taken::Yes;
         };
         let mut more = Vec::with_capacity(statements.len());
         let mut refusal = self.refusal_of_state(statements, env).or_else(|| alone(statements));
@@ -103,7 +104,7 @@ impl Conversation {
         }
         if let (None, Effect::Call(call)) = (&refusal, &first.effect) {
             self.call_text(said, analysis, call, env, out);
-            return;
+            return Taken::Yes;
         }
         let decision = match (refusal, statements.as_slice(), more.as_slice()) {
             (Some(refusal), ..) => Err(refusal),
@@ -123,20 +124,29 @@ impl Conversation {
             Ok(permit) => permit,
             Err(refusal) => {
                 self.refuse_statements(said, analysis, &more, &refusal, env, out);
-                return;
+                return Taken::Yes;
             }
         };
+        match self.place_text(statements, said, &permit, env, out) {
+            Placed::Here => (),
+            Placed::Later => return Taken::Held,
+            Placed::Nowhere(refusal) => {
+                self.refuse_statements(said, analysis, &more, &refusal, env, out);
+                return Taken::Yes;
+            }
+        }
         let runs = self.allow(said.text, analysis, &more, &permit, env, out);
         if self.link == Link::Apart {
             self.done_apart(runs, env, out);
             self.say_okay(said.sequence, out);
-            return;
+            return Taken::Yes;
         }
         if let Effect::Kill { connection, query } = first.effect {
             self.kill(connection, query, runs, said.sequence, env, out);
-            return;
+            return Taken::Yes;
         }
         self.forward_statements(said, analysis, meaning, (&permit, runs), out);
+        Taken::Yes
     }
 
     /// A text without a statement. Comments are done, and of them those that another server would have read.
@@ -199,6 +209,7 @@ impl Conversation {
 
     /// What is no longer certain once a statement has been sent, whatever becomes of it.
     pub(super) fn note_sent(&mut self, statement: &Statement) {
+        self.note_run(statement);
         match &statement.effect {
             Effect::Prepare(name) | Effect::Deallocate(Some(name)) => self.names.unname(name),
             Effect::DropTables(names) => {
@@ -279,6 +290,7 @@ impl Conversation {
         env: &Env<'_>,
         out: &mut Output,
     ) {
+        self.routing.dropped();
         let told = self.told(refusal);
         let message = &*shown(said.text);
         for index in 0..analysis.statements.len() {

@@ -13,6 +13,7 @@ mod guarded;
 mod lexer;
 mod needs;
 mod parser;
+pub mod placed;
 mod programs;
 mod query;
 mod resolve;
@@ -69,7 +70,11 @@ pub fn analyse(
 }
 
 /// Reads a view's query, which the server writes in one way whatever the session's settings.
-fn with_view(text: &str, scope: &Scope<'_>, read: impl FnOnce(&Query) -> Parsed<()>) -> Parsed<()> {
+fn with_view(
+    text: &str,
+    scope: &Scope<'_>,
+    read: impl FnOnce(&Query, &lexer::Tokens<'_>) -> Parsed<()>,
+) -> Parsed<()> {
     let settings = ParseSettings {
         sql_mode: SqlMode::default(),
         character_set: CharacterSet::Utf8mb4,
@@ -81,7 +86,7 @@ fn with_view(text: &str, scope: &Scope<'_>, read: impl FnOnce(&Query) -> Parsed<
     let mut parser = Parser { tokens: &tokens, at: 0, end, settings: &settings, depth: 0 };
     let query = parser.subquery()?;
     parser.finish()?;
-    read(&query)
+    read(&query, &tokens)
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 //! in some clauses), what either reading needs is needed: never less.
 
 use super::Scope;
+use super::catalog::TableKind;
 use super::guarded::{Reading, SYSTEM, reading};
 use super::needs::Needs;
 use super::parser::{Parsed, unsupported};
+use super::placed::{Placed, TEMPORARY};
 use super::same::{Same, same};
 use super::tree::{
     ColumnName, Into, Item, Joined, Lock, Mention, Mentions, Name, Needed, Operand, Ordered, Query,
@@ -14,6 +16,7 @@ use super::tree::{
 };
 use crate::sql::access::{Object, Operation, Reach};
 use crate::sql::name::QualifiedName;
+use crate::sql::placement::Rule;
 use crate::sql::statement::NotUnderstood;
 
 /// Names of columns; `None` where they are not known.
@@ -109,6 +112,8 @@ pub(super) struct Resolver<'a> {
     pub explains: bool,
     /// Whether a name was looked up in the catalog.
     pub resolved: bool,
+    /// What binds the statement to a server.
+    pub placed: Placed,
 }
 
 fn unknown_column<T>(name: &ColumnName) -> Parsed<T> {
@@ -139,6 +144,7 @@ impl<'a> Resolver<'a> {
             updates: false,
             explains: false,
             resolved: false,
+            placed: Placed::default(),
         }
     }
 
@@ -184,6 +190,7 @@ impl<'a> Resolver<'a> {
         let alias: Box<str> = alias.unwrap_or(&name.name).into();
         let database = Some(found.schema.clone());
         if self.is_temporary(&found) {
+            self.placed.primary(Rule::State(TEMPORARY));
             return Ok(Table { alias, database, bound: Bound::Free, columns: None });
         }
         let schema = self.scope.catalog.databases.get(&*found.schema);
@@ -191,7 +198,11 @@ impl<'a> Resolver<'a> {
         let columns = known.map(|table| {
             table.columns.iter().map(|it| (it.name.clone(), it.invisible)).collect::<Vec<_>>()
         });
+        if let Some(TableKind::View(view)) = known.map(|table| &table.kind) {
+            self.places_view(&found, view);
+        }
         if SYSTEM.contains(&&*found.schema) {
+            self.places_system(&found);
             let object = Object::Relation(found.clone());
             let flavour = self.scope.settings.server.flavour;
             let runs_as = self.scope.catalog.runs_as;
@@ -232,6 +243,12 @@ impl<'a> Resolver<'a> {
         let (ctes, ahead) = (self.ctes.len(), self.ahead.len());
         let updates = std::mem::take(&mut self.updates);
         self.with(query)?;
+        if !query.locks.is_empty() {
+            self.placed.primary(Rule::Locks);
+        }
+        if query.into != Into::Client {
+            self.placed.primary(Rule::Writes);
+        }
         if query.into == Into::File {
             self.needs.whole(Operation::File, Object::Database);
         }
@@ -569,6 +586,8 @@ impl<'a> Resolver<'a> {
                 Mention::Reads(Needed::File) if self.is_own_account() => self.needs.metadata(),
                 Mention::Reads(Needed::File) => self.needs.whole(Operation::File, Object::Database),
                 Mention::Sequence { name, advances } => {
+                    let rule = if *advances { Rule::Writes } else { Rule::State("a sequence") };
+                    self.placed.primary(rule);
                     let table = self.table(name, None)?;
                     if let Bound::Relation(relation) = table.bound {
                         let object = Object::Relation(relation);
@@ -603,6 +622,7 @@ impl<'a> Resolver<'a> {
             });
         };
         self.invokes(routine.security);
+        self.placed.primary(Rule::Function(found.to_string().into()));
         let object = Object::Function { name: found, arguments: "".into() };
         self.needs.whole(Operation::Execute, object);
         Ok(())

@@ -112,23 +112,28 @@ impl Parser<'_> {
             return Ok(());
         }
         let mut global = false;
+        let mut scoped = true;
         let mut name: Box<str>;
         if self.kind() == Some(TokenKind::SystemVariable) {
             let (scope, read) = self.system_variable()?;
+            scoped = scope.is_some();
             global = scope.is_some_and(|it| !matches!(&*it, "session" | "local"));
             name = read;
         } else {
             if self.eat_any(&["GLOBAL", "PERSIST", "PERSIST_ONLY"]) {
                 global = true;
             } else {
-                self.eat_any(&["SESSION", "LOCAL"]);
+                scoped = self.eat_any(&["SESSION", "LOCAL"]);
             }
             if self.eat("TRANSACTION") {
+                resolver.placed.sets("transaction_isolation", global, !scoped);
                 if global {
                     resolver.needs.admin(Object::Database);
                 }
                 return self.transaction_characteristics();
             }
+            // `SET transaction_isolation = …` is for the session.
+            scoped = true;
             name = self.column()?;
             while self.eat_sign(b'.') {
                 name = format!("{name}.{}", self.column()?).into();
@@ -147,6 +152,7 @@ impl Parser<'_> {
             "character_set_client" if !global => found.character_set = self.client_set()?,
             _ => self.value(resolver)?,
         }
+        resolver.placed.sets(&name, global, !scoped);
         found.names.push(name);
         Ok(())
     }

@@ -7,7 +7,6 @@ use super::resolve::Resolver;
 use super::settings::ParseSettings;
 use super::tree::Query;
 use crate::sql::access::{Object, Operation};
-use crate::sql::placement::{Placement, Rule};
 use crate::sql::statement::{Analysis, Change, Class, Effect, NotUnderstood, Statement};
 
 /// What a kind of statement says of itself, beside its accesses.
@@ -133,13 +132,14 @@ fn one(
     let from = list.first().map_or(0, |it| it.start);
     let to = list.last().map_or(from, |it| it.end);
     let changes_path = matches!(kind.effect, Effect::UseDatabase(_));
+    let placement = resolver.placement(&kind, tokens, list);
     let statement = Statement {
         span: from..to,
         command: kind.command,
         class: kind.class,
         accesses: resolver.needs.finish(),
         deferred: Box::default(),
-        placement: Placement::Primary(Rule::Command(kind.command)),
+        placement,
         effect: kind.effect,
         credentials: if kind.credentials { texts().collect() } else { Vec::new() },
         literals,

@@ -93,7 +93,7 @@ impl Resolver<'_> {
         let ctes = std::mem::take(&mut self.ctes);
         self.views += 1;
         let scope = self.scope;
-        let read = super::with_view(query, scope, |query| self.query(query).map(drop));
+        let read = super::with_view(query, scope, |query, _| self.query(query).map(drop));
         self.views -= 1;
         self.levels = levels;
         self.ctes = ctes;

@@ -19,6 +19,7 @@ use crate::grant::snapshot::HeldGrants;
 use crate::grant::{Grant, Revocation};
 use crate::session::call::CallReply;
 use crate::session::output::{Command as Wish, Output, Piece};
+use crate::session::routing::Routing;
 use crate::session::scope::{Meanings, MysqlNames};
 use crate::session::site::Site;
 use crate::session::trail::{Facts, SecondLock, Trail};
@@ -117,6 +118,7 @@ impl House {
                 lower_case_table_names: false,
             },
             connection: 7,
+            routing: Routing::default(),
         };
         let mut house = Self {
             now: at(100),

@@ -1,6 +1,7 @@
 //! Tests of the analyser as a whole, on a small fixture catalog.
 
 mod deep;
+mod placement;
 mod properties;
 mod reading;
 mod table;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::session::routing::Routing;
 use bytes::BytesMut;
 use daypass::audit::record::{AuditRecord, Client, Kind, Verdict};
 use daypass::audit::redact;
@@ -115,6 +116,7 @@ impl World {
             sequence: 2,
             settings: settings.clone(),
             connection: 7,
+            routing: Routing::default(),
         };
         let mut world = Self {
             now: setup.now,
