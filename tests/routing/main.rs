@@ -15,9 +15,11 @@ mod generator;
 mod support;
 
 mod fleet;
+mod history;
 mod lists;
 mod mysql;
 mod placement;
 mod positions;
 mod postgres;
 mod sessions;
+mod shop;
