@@ -14,6 +14,7 @@ mod generator;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod faults;
 mod fleet;
 mod history;
 mod lists;

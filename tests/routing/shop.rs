@@ -36,9 +36,11 @@ impl Shop {
     /// Before these servers, with that service account.
     pub fn before(primary: Postgres, replicas: Vec<Postgres>, lines: &str, account: &str) -> Self {
         let urls: Vec<_> = replicas.iter().map(|replica| replica.url(account, "shop")).collect();
+        let watch =
+            if lines.contains("replica-check") { "" } else { "replica-check = \"100ms\"\n" };
         let entry = format!(
             "name = \"shop\"\nengine = \"postgres\"\nprimary = \"{}\"\nreplicas = {urls:?}\n\
-             replica-check = \"100ms\"\nreplica-timeout = \"1s\"\n{lines}\n",
+             {watch}replica-timeout = \"1s\"\n{lines}\n",
             primary.url(account, "shop"),
         );
         let metrics = free_port();
