@@ -14,7 +14,9 @@ mod generator;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod faults;
 mod fleet;
+mod history;
 mod lists;
 mod mysql;
 mod mysql_sessions;
@@ -22,3 +24,4 @@ mod placement;
 mod positions;
 mod postgres;
 mod sessions;
+mod shop;

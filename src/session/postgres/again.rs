@@ -147,6 +147,12 @@ impl Conversation {
         }
     }
 
+    /// A replica that says so is none any more.
+    pub(super) fn note_standby(&mut self, site: Site, name: &str, value: &str) {
+        self.replica_has_changed |=
+            site == Site::Replica && name == "in_hot_standby" && value == "off";
+    }
+
     /// Words of a server for which nothing runs.
     pub(super) fn on_idle(
         &mut self,
@@ -163,7 +169,7 @@ impl Conversation {
                 self.on_words_between(header.tag, body, range, out)?;
             } else if header.tag == b'S' {
                 let (name, value) = message::parameter_status(body)?;
-                self.replica_has_changed |= name == "in_hot_standby" && value == "off";
+                self.note_standby(site, name, value);
             } else if header.tag == b'E' {
                 self.replica_has_changed = true;
             }

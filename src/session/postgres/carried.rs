@@ -28,10 +28,14 @@ pub(super) struct Answer {
     sound: Option<bool>,
 }
 
-/// How far the primary's log is, or a replica has replayed. A commit's record is written before its answer.
-const POSITION: &str = "SELECT 'position', NULL, CASE WHEN pg_catalog.pg_is_in_recovery() \
+/// How far the primary's log is. A commit's record is written before its answer.
+const WRITTEN: &str = "SELECT 'position', NULL, CASE WHEN pg_catalog.pg_is_in_recovery() \
      THEN pg_catalog.pg_last_wal_replay_lsn()::pg_catalog.text \
      ELSE pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text END ";
+
+/// How far a replica has replayed. One that was promoted goes on in a log of its own, which says nothing of this one.
+const REPLAYED: &str = "SELECT 'position', NULL, CASE WHEN pg_catalog.pg_is_in_recovery() \
+     THEN pg_catalog.pg_last_wal_replay_lsn()::pg_catalog.text END ";
 
 /// What is not carried along, and is there. A temporary schema outlives what was in it.
 const PINS: &str = "\
@@ -52,10 +56,14 @@ const PINS: &str = "\
      'transaction_isolation', 'transaction_read_only', 'transaction_deferrable') ";
 
 /// What a server is asked. Whatever may be set in a session is in its view of settings.
-pub(super) fn question(question: Question) -> String {
+pub(super) fn question(site: Site, question: Question) -> String {
+    let position = match site {
+        Site::Primary => WRITTEN,
+        Site::Replica => REPLAYED,
+    };
     match question {
-        Question::Position => POSITION.to_owned(),
-        Question::State => [POSITION, PINS].concat(),
+        Question::Position => position.to_owned(),
+        Question::State => [position, PINS].concat(),
     }
 }
 

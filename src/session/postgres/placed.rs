@@ -105,7 +105,7 @@ impl Conversation {
                 }
                 Step::Ask(site, asked) => {
                     self.turn_to(site, out);
-                    let text = question(asked);
+                    let text = question(site, asked);
                     out.control(|server| reply::query(server, &text));
                     let asked =
                         Internal::Asked { site, question: asked, answer: Answer::default() };

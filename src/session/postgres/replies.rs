@@ -156,8 +156,8 @@ impl Conversation {
             b'G' => self.on_copy_in(out),
             b'S' => {
                 let (name, value) = message::parameter_status(body)?;
+                self.note_standby(self.at, name, value);
                 if self.at == Site::Replica && self.routing.home() == Site::Primary {
-                    self.replica_has_changed |= name == "in_hot_standby" && value == "off";
                     return Ok(());
                 }
                 self.note_parameter(name, value);
@@ -427,6 +427,14 @@ impl Conversation {
     ) -> Result<bool, Violation> {
         if self.at == Site::Primary && matches!(tag, b'S' | b'A') {
             return Ok(false);
+        }
+        if !matches!(self.slots.front(), Some(Slot::Internal(_))) {
+            return Ok(false);
+        }
+        if tag == b'S' {
+            let (name, value) = message::parameter_status(body)?;
+            self.note_standby(self.at, name, value);
+            return Ok(true);
         }
         let Some(Slot::Internal(internal)) = self.slots.front_mut() else { return Ok(false) };
         match (tag, internal) {

@@ -108,6 +108,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// sending half is waiting for the reply, and nothing tells the two apart while none flows.
 const GONE_GRACE: Duration = Duration::from_secs(1);
 
+/// How often a session looks whether the replica that it hears of still serves: one that hangs says nothing.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
+
 /// After that a statement of a client that is gone is cancelled; it has this long to answer.
 const GONE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -375,7 +378,9 @@ impl<W: Wire> Running<W> {
             self.timer_due = Some(Timestamp::from_micros(0));
             return;
         }
-        let Some(due) = self.relay.machine.next_deadline() else { return };
+        let look = (self.relay.machine.hears() == Some(Site::Replica)).then(|| now() + LOOK_PAUSE);
+        let due = self.relay.machine.next_deadline().into_iter().chain(look).min();
+        let Some(due) = due else { return };
         // A timer that fires early does no harm, so it is only ever moved forward.
         if self.timer_due.is_none_or(|armed| due < armed) {
             self.timer.as_mut().reset(Instant::now() + now().until(due));
