@@ -14,10 +14,12 @@ use crate::audit::recorder::{Mode, Recorder};
 use crate::config::{Config, ConfigErrors};
 use crate::control::service::{Rules, Served, Service};
 use crate::grant::request::ApprovalRule;
+use crate::route::Freshness;
 use crate::session::machine::SessionLimits;
 use crate::session::news::Phase;
 use crate::session::registry::{Command, Registry};
 use crate::session::relay::Shared;
+use crate::sql::Engine;
 use crate::sql::catalog::RunsAs;
 use crate::store::Store;
 use crate::telemetry::LogLevel;
@@ -94,10 +96,13 @@ pub(super) fn rules(config: &Config, plan: &Plan) -> Rules {
     }
 }
 
-/// How many replicas the reads of a database may go to.
+/// How many replicas the statements of a database can be bound to: PostgreSQL's, where anything is routed at all.
 fn replicas(config: &Config, name: &str) -> usize {
     let entry = config.databases.iter().find(|entry| entry.name.value == name);
-    entry.map_or(0, |entry| entry.replicas.len())
+    let bound = entry.filter(|entry| {
+        entry.engine == Engine::Postgres && entry.reads.policy.freshness != Freshness::Off
+    });
+    bound.map_or(0, |entry| entry.replicas.len())
 }
 
 /// Reads the configuration again, whenever it is told to.
