@@ -1,7 +1,11 @@
 //! What statements would need and whether that is granted, without running them.
 
+use std::sync::Arc;
+
 use crate::grant::decide::{Decision, decide};
 use crate::grant::snapshot::HeldGrants;
+use crate::session::routing::Why;
+use crate::session::site::Site;
 use crate::sql::access::Access;
 use crate::sql::statement::{Class, Statement};
 use crate::time::Timestamp;
@@ -51,6 +55,25 @@ impl Explained {
     }
 }
 
+/// The line of the answer to `daypass.route` for statements that would run there, for that reason.
+pub fn routed(
+    statements: &[Statement],
+    (site, server, why): (Site, Option<Arc<str>>, Why),
+) -> Vec<Option<String>> {
+    let commands: Vec<_> = statements.iter().map(|statement| statement.command).collect();
+    vec![
+        Some(commands.join("; ")),
+        Some(site.word().into()),
+        server.map(|address| address.to_string()),
+        Some(why.clause().into_owned()),
+    ]
+}
+
+/// The line for what is refused wherever it would run.
+pub fn unrouted(why: String) -> Vec<Option<String>> {
+    vec![None, Some("refused".into()), None, Some(why)]
+}
+
 /// Explains a statement; `more` is what it needs beyond its own accesses.
 pub fn explain(
     (number, statement): (usize, &Statement),
@@ -89,7 +112,6 @@ mod tests {
     use crate::grant::fixture::{at, grant};
     use crate::sql::catalog::{Catalog, Relation, RelationKind, Schema};
     use crate::sql::postgres::{ParseLimits, Scope, analyse};
-    use std::sync::Arc;
 
     #[test]
     fn each_access_has_its_grant_or_what_is_missing() {

@@ -63,6 +63,7 @@ fn full() -> AuditRecord {
         missing: vec!["SELECT (id) ON public.orders".into()],
         backend: Some("127.0.0.1:5432".into()),
         route: Some("primary"),
+        rule: Some("it only reads".into()),
         rows: Some(0),
         bytes: Some(0),
         duration_us: Some(0),

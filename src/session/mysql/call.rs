@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::audit::record::Outcome;
-use crate::session::call::{BoundCall, CallError, CallReply, EXPLAIN, Procedure};
-use crate::session::explain::{Explained, explain};
+use crate::session::call::{BoundCall, CallError, CallReply, EXPLAIN, Procedure, ROUTE};
+use crate::session::explain::{Explained, explain, routed, unrouted};
 use crate::session::machine::KillOutcome;
 use crate::session::output::{Command, Output};
 use crate::session::refusal::Refusal;
@@ -56,7 +56,11 @@ impl Conversation {
         let recorded = Recorded { message, analysis, index: 0, more: &[], parameters };
         let (record, run) = self.trail.allow(env.now, &recorded, &permit);
         out.audit.push(record);
-        let explained = (*bound.name == *EXPLAIN).then(|| self.explain(&bound, env));
+        let explained = match &*bound.name {
+            EXPLAIN => Some(self.explain(&bound, env)),
+            ROUTE => Some(self.route(&bound, env)),
+            _ => None,
+        };
         let call = Call { call: bound, run, form, sequence: said.sequence };
         if explained.is_none() {
             out.command(Command::Call(call.call.clone()));
@@ -77,7 +81,8 @@ impl Conversation {
         let Current::Call(call) = &mut self.current else { return };
         let (mut sequence, form) = (call.sequence, call.form);
         match answer {
-            Ok(answer) => {
+            Ok(mut answer) => {
+                self.routing.complete(&mut answer);
                 call.run.rows = answer.rows.len() as u64;
                 out.audit.push(self.trail.result(env.now, &call.run, Outcome::Ok, None));
                 let (status, capabilities) = (self.status, self.capabilities);
@@ -97,8 +102,11 @@ impl Conversation {
         self.close_if_drained(out);
     }
 
-    /// Says what a text needs, with the names of this moment. Nothing of it runs.
-    fn explain(&self, call: &BoundCall, env: &Env<'_>) -> Result<CallReply, CallError> {
+    /// The text that a call is about, and what names mean in it.
+    fn asked<'c>(
+        &self,
+        call: &'c BoundCall,
+    ) -> Result<(&'static Procedure, &'c str, &Rc<Meaning<MysqlNames>>), CallError> {
         let procedure = Procedure::find(&call.name)?;
         let error = |sqlstate, message: &str| CallError {
             sqlstate,
@@ -112,6 +120,26 @@ impl Conversation {
         let Some(meaning) = &self.meaning else {
             return Err(error("HY000", "what names mean here is not known now"));
         };
+        Ok((procedure, text, meaning))
+    }
+
+    /// Says where a text would run at this moment, and why. Nothing of it runs.
+    fn route(&self, call: &BoundCall, env: &Env<'_>) -> Result<CallReply, CallError> {
+        let (procedure, text, meaning) = self.asked(call)?;
+        let row = match meaning.analyse(text.as_bytes(), &[], &env.limits.parse) {
+            Err(why) => unrouted(why.to_string()),
+            Ok(analysis) => {
+                let (site, server, why) = self.forecast(&analysis.statements);
+                let server = server.or_else(|| self.trail.backend(site).cloned());
+                routed(&analysis.statements, (site, server, why))
+            }
+        };
+        Ok(CallReply { columns: procedure.columns, rows: vec![row] })
+    }
+
+    /// Says what a text needs, with the names of this moment. Nothing of it runs.
+    fn explain(&self, call: &BoundCall, env: &Env<'_>) -> Result<CallReply, CallError> {
+        let (procedure, text, meaning) = self.asked(call)?;
         let rows = self.explained(text, meaning, env);
         Ok(CallReply { columns: procedure.columns, rows })
     }

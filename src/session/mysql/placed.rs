@@ -3,6 +3,8 @@
 //!
 //! Prepared statements run at the primary, and so do transactions, also those that are READ ONLY.
 
+use std::sync::Arc;
+
 use crate::grant::Route;
 use crate::grant::decide::Permit;
 use crate::session::output::{Command as Wish, Output};
@@ -140,6 +142,14 @@ impl Conversation {
             self.previous = self.at;
         }
         placed
+    }
+
+    /// Where statements would run now, and why.
+    pub(super) fn forecast(&self, statements: &[Statement]) -> (Site, Option<Arc<str>>, Why) {
+        if self.in_transaction() || !self.status.has(Status::AUTOCOMMIT) {
+            return (Site::Primary, None, Why::Transaction);
+        }
+        self.routing.forecast(&unit_of(statements))
     }
 
     fn place(&mut self, unit: &Unit, env: &Env<'_>, out: &mut Output) -> Placed {

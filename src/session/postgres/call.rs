@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::audit::record::Outcome;
 use crate::session::call::{BoundCall, CallError, CallReply, Procedure};
-use crate::session::explain::{Explained, explain};
+use crate::session::explain::{Explained, explain, routed, unrouted};
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
 use crate::session::routing::Why;
@@ -89,17 +89,8 @@ impl Conversation {
     pub(super) fn route(&self, call: &BoundCall, env: &Env<'_>) -> Result<CallReply, CallError> {
         let (procedure, text, meaning) = self.asked(call)?;
         let row = match meaning.analyse(text, &[], &env.limits.parse) {
-            Err(why) => vec![None, Some("refused".into()), None, Some(why.to_string())],
-            Ok(analysis) => {
-                let commands: Vec<_> = analysis.statements.iter().map(|it| it.command).collect();
-                let (site, server, why) = self.forecast(&analysis);
-                vec![
-                    Some(commands.join("; ")),
-                    Some(site.word().into()),
-                    server.map(|address| address.to_string()),
-                    Some(why.clause().into_owned()),
-                ]
-            }
+            Err(why) => unrouted(why.to_string()),
+            Ok(analysis) => routed(&analysis.statements, self.forecast(&analysis)),
         };
         Ok(CallReply { columns: procedure.columns, rows: vec![row] })
     }
