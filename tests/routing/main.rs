@@ -14,6 +14,8 @@ mod generator;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bound;
+mod drivers;
 mod faults;
 mod fleet;
 mod history;
