@@ -38,7 +38,7 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
         triggers: HashMap::new(),
     };
     let databases = HashMap::from([("shop".into(), Arc::new(shop))]);
-    Catalog { version: 1, databases, loadable: HashSet::new() }
+    Catalog { version: 1, databases, loadable: HashSet::new(), ..Catalog::default() }
 });
 
 fn settings(choices: u8) -> ParseSettings {

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::session::routing::Routing;
 use bytes::BytesMut;
 use daypass::audit::record::{AuditRecord, Client, Kind, Verdict};
 use daypass::audit::redact;
@@ -18,6 +17,7 @@ use daypass::session::call::{CallReply, Procedure};
 use daypass::session::machine::{KillOutcome, SessionLimits};
 use daypass::session::mysql::{Conversation, Env, Start};
 use daypass::session::output::{Command, Output, Piece};
+use daypass::session::routing::Routing;
 use daypass::session::scope::{Meanings, MysqlNames};
 use daypass::session::site::Site;
 use daypass::session::trail::{Facts, SecondLock, Trail};
