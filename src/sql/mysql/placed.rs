@@ -7,6 +7,7 @@ use super::lexer::{Kind as TokenKind, Token, Tokens};
 use super::resolve::Resolver;
 use super::settings::Flavour;
 use super::statement::Kind;
+use super::tree::{Into, Query};
 use crate::sql::name::QualifiedName;
 use crate::sql::placement::{Placement, Rule};
 use crate::sql::statement::{Class, Effect};
@@ -222,6 +223,16 @@ impl Placed {
 }
 
 impl Resolver<'_> {
+    /// A query is read: whether it locks, and where its rows go.
+    pub(super) fn places_query(&mut self, query: &Query) {
+        if !query.locks.is_empty() {
+            self.placed.primary(Rule::Locks);
+        }
+        if query.into != Into::Client {
+            self.placed.primary(Rule::Writes);
+        }
+    }
+
     /// A relation is named.
     pub(super) fn places_system(&mut self, name: &QualifiedName) {
         self.placed.primary(Rule::Relation(name.clone(), "about one server"));

@@ -243,12 +243,7 @@ impl<'a> Resolver<'a> {
         let (ctes, ahead) = (self.ctes.len(), self.ahead.len());
         let updates = std::mem::take(&mut self.updates);
         self.with(query)?;
-        if !query.locks.is_empty() {
-            self.placed.primary(Rule::Locks);
-        }
-        if query.into != Into::Client {
-            self.placed.primary(Rule::Writes);
-        }
+        self.places_query(query);
         if query.into == Into::File {
             self.needs.whole(Operation::File, Object::Database);
         }
