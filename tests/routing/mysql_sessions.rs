@@ -123,6 +123,11 @@ fn reads_run_at_a_replica_and_see_what_the_session_has_written() {
         session.run("COMMIT; SET autocommit = 1;").expect_success();
         house.run(&mut session, COUNT).was("5", "replica", READS);
         house.run(&mut session, &format!("{COUNT} FOR UPDATE")).was("5", "primary", "it locks");
+        let told =
+            session.run("CALL daypass.route('SELECT COUNT(*) FROM orders');").expect_success();
+        assert!(told.contains("SELECT\treplica\t") && told.contains(READS), "{told}");
+        let told = session.run("CALL daypass.route('DELETE FROM orders');").expect_success();
+        assert!(told.contains("DELETE\tprimary\t") && told.contains("it writes"), "{told}");
         let own = "SELECT LAST_INSERT_ID()";
         assert_eq!(house.run(&mut session, own).route, "primary");
         house.run(&mut session, COUNT).was("5", "replica", READS);
@@ -199,5 +204,33 @@ fn a_replica_that_dies_costs_nothing_but_time() {
         let route = house.route_after(slow, 1);
         assert_eq!(route, ("primary".into(), "the replica that had it was lost".into()));
         assert_eq!(house.run(&mut session, "SELECT 2 AS two").route, "primary");
+    }
+}
+
+#[test]
+fn a_read_whose_connection_is_killed_at_the_replica_is_done_at_the_primary() {
+    for product in products_available() {
+        let house = House::start(product);
+        let mut session = house.open();
+        // Somebody ends the connection there: the client has seen nothing of it.
+        let killed = "SELECT COUNT(*) AS killed, SLEEP(3) FROM orders WHERE id = 1";
+        session.send(&format!("{killed};"));
+        let find = "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT COUNT(*) AS killed%'";
+        eventually("it to run", || {
+            house.replicas.iter().find_map(|replica| {
+                let id = replica.sql(find).trim().to_owned();
+                (!id.is_empty()).then(|| replica.sql(&format!("KILL {id}")))
+            })
+        });
+        assert_eq!(session.finish().expect_success().trim(), "1\t0");
+        let (route, rule) = house.route_after(killed, 1);
+        assert_eq!(route, "primary");
+        assert!(
+            rule.starts_with("a replica had refused it") || rule.contains("was lost"),
+            "{rule}"
+        );
+        eventually("a replica to answer", || {
+            (house.run(&mut session, COUNT).route == "replica").then_some(())
+        });
     }
 }
