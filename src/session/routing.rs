@@ -279,7 +279,7 @@ impl Routing {
     /// # Errors
     /// Why there is none.
     pub fn home_replica(&self) -> Result<usize, Why> {
-        match choose(&self.sight.fleet, None, None) {
+        match choose(&self.sight.fleet, self.sight.required.as_ref(), None) {
             Choice::Replica(number) | Choice::Wait(number) => Ok(number),
             Choice::None(none) => Err(Why::NoReplica(none)),
         }
@@ -416,6 +416,11 @@ impl Routing {
                     self.without(Why::Unreachable, must, (waits, now))
                 }
             }
+            // The account that logs in there may be newer than what it has replayed. How far that is by now, only
+            // a login can tell.
+            Link::Closed if !self.may_log_in(number) && now < waits + self.policy.wait => {
+                Step::Wait(now + ASK_PAUSE)
+            }
             Link::Closed => match self.failed {
                 Some((failed, at)) if failed == number && now < at + OPEN_PAUSE => {
                     self.without(Why::Unreachable, must, (waits, now))
@@ -423,6 +428,13 @@ impl Routing {
                 _ => Step::Open(number),
             },
         }
+    }
+
+    /// Whether a replica is known to have the session's account, and its rights.
+    fn may_log_in(&self, number: usize) -> bool {
+        let replica = self.sight.fleet.replicas.get(number);
+        let position = replica.and_then(|replica| replica.position.as_ref());
+        position.zip(self.sight.required.as_ref()).is_some_and(|(own, it)| own.covers(it))
     }
 
     fn patience(&self, must: bool) -> Duration {

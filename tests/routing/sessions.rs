@@ -122,7 +122,7 @@ fn reads_run_at_a_replica_and_writes_at_the_primary() {
 
 #[test]
 fn settings_follow_and_what_cannot_keeps_the_session_at_the_primary() {
-    let house = House::start("");
+    let house = House::start("freshness-wait = \"20s\"");
     house.daypass.grant("ann", "shop", &["ADMIN ON DATABASE"]);
     let mut session = house.open("ann");
     house.until_routed(&mut session);
@@ -161,7 +161,7 @@ fn settings_follow_and_what_cannot_keeps_the_session_at_the_primary() {
 
 #[test]
 fn a_read_only_transaction_is_at_one_replica_whole() {
-    let house = House::start("");
+    let house = House::start("freshness-wait = \"20s\"");
     house.daypass.grant("ann", "shop", &["WRITE ON SCHEMA public", "EXECUTE ON SCHEMA public"]);
     let mut session = house.open("ann");
     house.until_routed(&mut session);

@@ -10,6 +10,7 @@ use super::postgres::Postgres;
 use crate::identity::PrincipalName;
 use crate::route::{Fleet, Policy, Position};
 use crate::session::routing::Sight;
+use crate::session::site::Site;
 use crate::session::trail;
 use crate::session::wire::{Catalog, Wire};
 use crate::sql::Engine;
@@ -96,15 +97,18 @@ impl<W: Wire> Database<W> {
         }
     }
 
-    /// Connects to the primary, as a session wants to see it, as whoever a principal's sessions are at the server.
-    /// Tells also as of when the session sees its rights.
+    /// Connects to a server, as a session wants to see it, as whoever a principal's sessions are there. Tells also as
+    /// of when the session sees its rights.
     pub(super) async fn connect(
         &self,
-        target: &W::Target,
+        (site, target): (Site, &W::Target),
         principal: &PrincipalName,
         startup: &W::Startup,
     ) -> Result<(W::Connection, Stamp), UpstreamError> {
         match &self.lock {
+            Some(lock) if site == Site::Replica => {
+                lock.connect_at_replica(target, principal, startup).await
+            }
             Some(lock) => lock.connect_seeing(target, principal, startup).await,
             None => Ok((W::connect(target, startup).await?, Stamp::default())),
         }

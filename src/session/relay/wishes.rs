@@ -84,7 +84,11 @@ impl<W: Wire> Running<W> {
         let (principal, startup) =
             (self.relay.caller.principal.clone(), self.relay.startup.clone());
         self.news.spawn(async move {
-            Arrival::Upstream(site, attempt, database.connect(&target, &principal, &startup).await)
+            Arrival::Upstream(
+                site,
+                attempt,
+                database.connect((site, &target), &principal, &startup).await,
+            )
         });
     }
 

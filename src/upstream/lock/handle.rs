@@ -161,6 +161,21 @@ impl<K: Kind> Lock<K> {
         }
     }
 
+    /// [`Lock::connect_seeing`] at a replica. One that refuses the login may not have replayed the account yet, which
+    /// is no reason to change it.
+    ///
+    /// # Errors
+    /// As for [`Lock::connect`].
+    pub async fn connect_at_replica(
+        &self,
+        target: &K::Target,
+        principal: &PrincipalName,
+        startup: &K::Startup,
+    ) -> Result<(K::Connection, Stamp), UpstreamError> {
+        let (login, seen) = self.open(target, principal, false).await?;
+        Ok((K::connect(&self.settings, &login, startup).await?, seen))
+    }
+
     async fn open(
         &self,
         target: &K::Target,
