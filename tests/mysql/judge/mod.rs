@@ -29,7 +29,8 @@ const PARTIES: usize = 12;
 /// those by hand weigh more.
 fn stricter_max(sessions: Sessions) -> usize {
     match (sessions, everything()) {
-        (Sessions::Own, _) => 100,
+        (Sessions::Own, true) => 100,
+        (Sessions::Own, false) => 120,
         (Sessions::Service, true) => 200,
         (Sessions::Service, false) => 260,
     }
