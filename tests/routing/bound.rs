@@ -59,9 +59,12 @@ fn a_bound_session_is_at_replicas_alone_and_refused_what_they_cannot_do() {
 
     shop.replicas.iter_mut().for_each(Postgres::crash);
     let token = shop.daypass.token("ann");
-    let said = shop.daypass.psql("ann", &token, "shop", COUNT);
-    let words = "FATAL:  no replica can serve the statement: no replica answers";
-    assert!(said.stderr.contains(words), "{said:?}");
+    eventually("the replicas to be known to be gone", || {
+        let said = shop.daypass.psql("ann", &token, "shop", COUNT);
+        assert!(said.stdout.is_empty(), "{said:?}");
+        let words = "FATAL:  no replica can serve the statement: no replica answers";
+        said.stderr.contains(words).then_some(())
+    });
     shop.replicas.iter_mut().for_each(Postgres::start_again);
     eventually("a replica to be back", || {
         let said = shop.daypass.psql("ann", &token, "shop", COUNT);
