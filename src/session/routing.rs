@@ -20,6 +20,7 @@ use crate::sql::statement::{Effect, Statement};
 use crate::time::Timestamp;
 
 use super::call::{CallReply, Procedure, SESSION};
+use super::refusal::Refusal;
 use super::site::{Site, Sites};
 
 /// What there is of servers, and what a replica needs to have, whoever asks.
@@ -109,13 +110,26 @@ pub enum Step {
     Ask(Site, Question),
     /// Tell that server the session's state, and answer with [`Routing::on_brought`].
     Bring(Site),
-    /// Connect to the replica of that number, and answer with [`Routing::on_open`] or [`Routing::on_failed`].
+    /// Connect to the replica of that number, and answer with [`Routing::on_open`] or [`Routing::on_closed`].
     Open(usize),
     /// Let go of the connection to the replica, and ask again.
     Close,
     /// Nothing, until that moment or until something else has happened.
     Wait(Timestamp),
 }
+
+/// What becomes of a unit.
+pub enum Placed {
+    /// It may be sent.
+    Here,
+    /// It is to be held.
+    Later,
+    /// Nobody may do it.
+    Nowhere(Refusal),
+}
+
+/// What is kept of a unit that may be done again, bytes: a longer one is not.
+pub const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// What a server is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -354,9 +368,14 @@ impl Routing {
             // Until names and rights are known to be somewhere, they may be nowhere else.
             return self.without(Why::Behind, must, (waits, now));
         };
-        if let Choice::None(none) = choose(&self.sight.fleet, None, prefer) {
-            return self.without(Why::NoReplica(none), must, (waits, now));
-        }
+        let found = match choose(&self.sight.fleet, Some(&bound), prefer) {
+            Choice::Replica(number) => (number, true),
+            Choice::Wait(number) => (number, false),
+            // Nobody is asked anything for what no replica will do.
+            Choice::None(none) => {
+                return self.without(Why::NoReplica(none), must, (waits, now));
+            }
+        };
         if self.home == Site::Primary {
             if self.changed && self.truth == Site::Primary {
                 return Step::Ask(Site::Primary, Question::State);
@@ -368,11 +387,7 @@ impl Routing {
                 return self.go(self.home, Why::Pinned(pin.into()));
             }
         }
-        match choose(&self.sight.fleet, Some(&bound), prefer) {
-            Choice::None(none) => self.without(Why::NoReplica(none), must, (waits, now)),
-            Choice::Replica(number) => self.at((number, true), &bound, why, must, (waits, now)),
-            Choice::Wait(number) => self.at((number, false), &bound, why, must, (waits, now)),
-        }
+        self.at(found, &bound, why, must, (waits, now))
     }
 
     /// What a replica needs to have replayed, where that is known.
@@ -589,11 +604,8 @@ impl Routing {
     }
 
     /// A server has the session's state now.
-    pub const fn on_brought(&mut self, site: Site) {
-        match site {
-            Site::Primary => self.given.primary = self.version,
-            Site::Replica => self.given.replica = self.version,
-        }
+    pub fn on_brought(&mut self, site: Site) {
+        self.given[site] = self.version;
     }
 
     /// A connection to a replica is being opened.
@@ -621,10 +633,5 @@ impl Routing {
     /// The session has let go of it.
     pub fn on_let_go(&mut self) {
         self.link = Link::Closed;
-    }
-
-    /// When a unit that waits is to be looked at again.
-    pub const fn waits(&self) -> bool {
-        self.waits.is_some()
     }
 }

@@ -108,6 +108,7 @@ pub struct Trail {
     backends: Sites<Option<Arc<str>>>,
     /// Where statements run now, and why, where anything is routed.
     site: Site,
+    why: Why,
     rule: Option<Arc<str>>,
     as_owner: bool,
     statements: u64,
@@ -135,6 +136,7 @@ impl Trail {
             parameters,
             backends: Sites::default(),
             site: Site::Primary,
+            why: Why::Unrouted,
             rule: None,
             as_owner: false,
             statements: 0,
@@ -162,10 +164,11 @@ impl Trail {
     /// From now on statements run there, for that reason.
     pub fn set_route(&mut self, site: Site, why: &Why) {
         self.site = site;
-        self.rule = match why {
-            Why::Unrouted => None,
-            why => Some(why.clause().into()),
-        };
+        if self.why == *why {
+            return;
+        }
+        self.why = why.clone();
+        self.rule = (*why != Why::Unrouted).then(|| why.clause().into());
     }
 
     /// Where statements run that were sent last.

@@ -9,7 +9,7 @@ use crate::grant::Route;
 use crate::grant::decide::Permit;
 use crate::session::output::{Command as Wish, Output};
 use crate::session::refusal::Refusal;
-use crate::session::routing::{Question, Step, Unit, Why};
+use crate::session::routing::{KEPT_BYTES_MAX, Placed, Question, Step, Unit, Why};
 use crate::session::site::Site;
 use crate::sql::mysql::placed::{PREVIOUS, TEMPORARY, leaves};
 use crate::sql::placement::{Placement, Rule};
@@ -21,19 +21,6 @@ use crate::wire::mysql::reply::Expect;
 
 use super::carried::{Answer, question};
 use super::{Conversation, Env, Link, Said, Work};
-
-/// What becomes of a command.
-pub(super) enum Placed {
-    /// It may be sent.
-    Here,
-    /// It is to be held.
-    Later,
-    /// Nobody may do it.
-    Nowhere(Refusal),
-}
-
-/// What is kept of a read that may be done again, bytes: a longer one is not.
-const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// What statements are, one after another in one text.
 fn unit_of(statements: &[Statement]) -> Unit {

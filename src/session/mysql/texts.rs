@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::grant::decide::Permit;
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
+use crate::session::routing::Placed;
 use crate::session::scope::{Analysed, Meaning, MysqlNames};
 use crate::session::trail::{Recorded, Running};
 use crate::sql::access::{Access, Operation};
@@ -15,7 +16,6 @@ use crate::sql::statement::{Effect, NotUnderstood, Statement};
 use crate::wire::mysql::report::Report;
 
 use super::names::Prepared;
-use super::placed::Placed;
 use super::{Conversation, Env, Link, Said, Statements, Taken, Work};
 
 /// A text as it is recorded. One in another character set than UTF-8 keeps its length, so that the places

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 
 use crate::audit::record::Outcome;
 use crate::session::output::{Command, Output};
-use crate::session::routing::Why;
+use crate::session::routing::{KEPT_BYTES_MAX, Why};
 use crate::session::site::Site;
 use crate::time::Timestamp;
 use crate::wire::postgres::frame::{self, HEADER_BYTES, Violation};
@@ -18,9 +18,6 @@ use super::{Conversation, Link, Segment};
 /// What a replica says of itself when it could not do a read: that it is none for writes, that what it replays needs
 /// what was read (also a lock), that it goes, or comes (errcodes.txt; hot-standby.sgml, "Handling Query Conflicts").
 const NOT_HERE: [&str; 6] = ["25006", "40001", "40P01", "57P01", "57P02", "57P03"];
-
-/// What is kept of a unit that may be done again, bytes: a longer one is not.
-const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// What the beginning of a replica's reply says.
 enum Beginning {

@@ -8,7 +8,7 @@ use crate::grant::decide::Permit;
 use crate::grant::denial::{BoundGrants, NeedsPrimary};
 use crate::session::output::{Command, Output};
 use crate::session::refusal::Refusal;
-use crate::session::routing::{Question, Step, Unit, Why};
+use crate::session::routing::{Placed, Question, Step, Unit, Why};
 use crate::session::scope::Analysed;
 use crate::session::site::Site;
 use crate::sql::access::Access;
@@ -23,16 +23,6 @@ use super::carried::{Answer, question};
 use super::names::declared;
 use super::slots::{Internal, Slot};
 use super::{Conversation, Env, Link, Segment, Taken};
-
-/// What becomes of a unit.
-pub(super) enum Placed {
-    /// It may be sent.
-    Here,
-    /// Its message is to be held.
-    Later,
-    /// Nobody may do it.
-    Nowhere(Refusal),
-}
 
 /// What of a segment has to be there before it is looked at as a whole, bytes; a longer one runs at home.
 const SEGMENT_BYTES_MAX: usize = 32 * 1024;
@@ -84,9 +74,6 @@ impl Conversation {
         env: &Env<'_>,
         out: &mut Output,
     ) -> Placed {
-        if !self.routing.is_on() && self.routing.home() == Site::Primary && !must {
-            return Placed::Here;
-        }
         self.wake = None;
         self.drop_changed(env.now, out);
         loop {
@@ -161,14 +148,19 @@ impl Conversation {
         if self.move_home(env.now, out) {
             return Placed::Later;
         }
-        let unit = unit_of(statements.iter());
         let must = permit.route() == Route::ReplicaOnly;
         if (must || self.routing.home() == Site::Replica)
             && let Some(rule) = statements.iter().find_map(|it| it.placement.primary_rule())
         {
             return Placed::Nowhere(self.needs_primary(accesses(), permit, rule, env.now));
         }
-        match self.place(&unit, must, env, out) {
+        let is_routed = self.routing.is_on() || self.routing.home() == Site::Replica || must;
+        let placed = if is_routed {
+            self.place(&unit_of(statements.iter()), must, env, out)
+        } else {
+            Placed::Here
+        };
+        match placed {
             Placed::Here if !statements.iter().all(|it| self.teach_name(it, out)) => Placed::Later,
             Placed::Nowhere(Refusal::NoneServes(why)) if must => {
                 Placed::Nowhere(Refusal::NoReplica {

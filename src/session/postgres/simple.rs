@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::session::output::Output;
 use crate::session::refusal::Refusal;
+use crate::session::routing::Placed;
 use crate::session::scope::{Analysed, Meaning};
 use crate::session::site::Site;
 use crate::session::trail::Recorded;
@@ -18,7 +19,6 @@ use crate::wire::postgres::reply::{self, Report};
 
 use super::overlay::{ends_transaction, in_doubt};
 use super::owner::Step;
-use super::placed::Placed;
 use super::report::report;
 use super::slots::Slot;
 use super::{Conversation, Env, Link, Segment, Taken};

@@ -150,14 +150,12 @@ impl<K: Kind> Lock<K> {
         principal: &PrincipalName,
         startup: &K::Startup,
     ) -> Result<(K::Connection, Stamp), UpstreamError> {
-        let (login, seen) = self.open(target, principal, false).await?;
-        match K::connect(&self.settings, &login, startup).await {
+        match self.attempt(target, principal, startup, false).await {
             // Somebody else has changed the role meanwhile.
             Err(error) if K::is_refused(&error) => {
-                let (login, seen) = self.open(target, principal, true).await?;
-                Ok((K::connect(&self.settings, &login, startup).await?, seen))
+                self.attempt(target, principal, startup, true).await
             }
-            result => Ok((result?, seen)),
+            result => result,
         }
     }
 
@@ -172,7 +170,17 @@ impl<K: Kind> Lock<K> {
         principal: &PrincipalName,
         startup: &K::Startup,
     ) -> Result<(K::Connection, Stamp), UpstreamError> {
-        let (login, seen) = self.open(target, principal, false).await?;
+        self.attempt(target, principal, startup, false).await
+    }
+
+    async fn attempt(
+        &self,
+        target: &K::Target,
+        principal: &PrincipalName,
+        startup: &K::Startup,
+        reset: bool,
+    ) -> Result<(K::Connection, Stamp), UpstreamError> {
+        let (login, seen) = self.open(target, principal, reset).await?;
         Ok((K::connect(&self.settings, &login, startup).await?, seen))
     }
 
